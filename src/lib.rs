@@ -1,0 +1,2 @@
+//! Drift library.
+pub mod digest;
