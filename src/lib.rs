@@ -1,2 +1,3 @@
 //! Drift library.
 pub mod digest;
+pub mod ghostbay;

@@ -1,0 +1,244 @@
+//! Group commit: all that waits becomes one transaction.
+//!
+//! One thread owns writing. It takes everything in its queue, makes the small bodies among it
+//! durable with one fsync (ORDERING.md, O1), runs every operation in one redb transaction (O2),
+//! writes the change log (O3), and only then answers each caller (O4).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::error::CatalogError;
+use super::redb_map::RedbMap;
+use super::schema;
+use super::table::{Change, RawWrite, Rows, Transaction};
+use crate::ghostbay::pack::Extent;
+
+/// Operations that one transaction takes in at most; it bounds the memory of a batch and the
+/// time that its first caller waits for its last.
+const BATCH_OPERATIONS_MAX: usize = 1024;
+
+/// Where the committer puts small bodies: appended together, durable when `append` returns.
+pub trait SmallBodies: Send {
+    /// Appends the bodies and makes them durable; one extent for each, in order.
+    fn append(&mut self, bodies: &[&Bytes]) -> io::Result<Vec<Extent>>;
+}
+
+/// Where the committer tells each committed transaction.
+pub trait CommitListener: Send {
+    /// Called after the commit of transaction `sequence` and before its callers are answered.
+    fn committed(&mut self, sequence: u64, changes: &[Change]);
+}
+
+/// An operation in the queue.
+pub(super) trait Job: Send {
+    /// A small body that is to be appended with the batch.
+    fn body(&self) -> Option<&Bytes>;
+
+    /// Runs the operation, and whether it succeeded. May be called again.
+    fn run(&mut self, transaction: &mut Transaction<'_>, body: Option<&Extent>) -> bool;
+
+    /// Answers the caller: with the operation's own result if the batch was committed.
+    fn answer(self: Box<Self>, batch: Result<(), CatalogError>);
+}
+
+/// An operation with its types.
+pub(super) struct Operation<T, E, F> {
+    operation: F,
+    body: Option<Bytes>,
+    result: Option<Result<T, E>>,
+    caller: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F> Operation<T, E, F>
+where
+    F: Fn(&mut Transaction<'_>, Option<&Extent>) -> Result<T, E>,
+{
+    pub fn new(operation: F, body: Option<Bytes>) -> (Box<Self>, oneshot::Receiver<Result<T, E>>) {
+        let (caller, answer) = oneshot::channel();
+        let operation = Box::new(Operation {
+            operation,
+            body,
+            result: None,
+            caller,
+        });
+        (operation, answer)
+    }
+}
+
+impl<T, E, F> Job for Operation<T, E, F>
+where
+    F: Fn(&mut Transaction<'_>, Option<&Extent>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<CatalogError> + Send,
+{
+    fn body(&self) -> Option<&Bytes> {
+        self.body.as_ref()
+    }
+
+    fn run(&mut self, transaction: &mut Transaction<'_>, body: Option<&Extent>) -> bool {
+        let result = (self.operation)(transaction, body);
+        let succeeded = result.is_ok();
+        self.result = Some(result);
+        succeeded
+    }
+
+    fn answer(self: Box<Self>, batch: Result<(), CatalogError>) {
+        let result = match (self.result, batch) {
+            // A refusal stands whatever became of the others' commit: it changed nothing.
+            (Some(Err(refusal)), _) => Err(refusal),
+            (Some(result), Ok(())) => result,
+            (_, Err(error)) => Err(E::from(error)),
+            (None, Ok(())) => Err(E::from(CatalogError::Closed)),
+        };
+        // A caller that has gone needs no answer; what was committed stays.
+        let _ = self.caller.send(result);
+    }
+}
+
+/// The thread that owns writing.
+pub(super) struct Committer {
+    map: Arc<RedbMap>,
+    bodies: Box<dyn SmallBodies>,
+    listener: Box<dyn CommitListener>,
+    sequence: u64,
+}
+
+impl Committer {
+    /// A committer that goes on behind transaction `sequence`.
+    pub fn new(
+        map: Arc<RedbMap>,
+        bodies: Box<dyn SmallBodies>,
+        listener: Box<dyn CommitListener>,
+        sequence: u64,
+    ) -> Self {
+        Committer {
+            map,
+            bodies,
+            listener,
+            sequence,
+        }
+    }
+
+    /// Commits until every sender is gone and the queue is empty.
+    pub fn run(mut self, queue: &Receiver<Box<dyn Job>>) {
+        while let Ok(first) = queue.recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH_OPERATIONS_MAX {
+                match queue.try_recv() {
+                    Ok(job) => batch.push(job),
+                    Err(_) => break,
+                }
+            }
+            self.commit(batch);
+        }
+    }
+
+    fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        let outcome = self.append_bodies(&batch).and_then(|extents| {
+            let mut refused = vec![false; batch.len()];
+            // An operation that fails after it wrote spoils the transaction: it is dropped and
+            // the others run again without it. Each round takes out at least one.
+            loop {
+                match self.attempt(&mut batch, &extents, &mut refused) {
+                    Ok(Attempt::Committed(changes)) => return Ok(changes),
+                    Ok(Attempt::Spoiled) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+        });
+        let answer = match outcome {
+            Ok(changes) => {
+                if !changes.is_empty() {
+                    self.sequence += 1;
+                    self.listener.committed(self.sequence, &changes);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, operations = batch.len(), "a commit failed");
+                Err(error)
+            }
+        };
+        for job in batch {
+            job.answer(answer.clone());
+        }
+    }
+
+    fn append_bodies(
+        &mut self,
+        batch: &[Box<dyn Job>],
+    ) -> Result<Vec<Option<Extent>>, CatalogError> {
+        let bodies: Vec<&Bytes> = batch.iter().filter_map(|job| job.body()).collect();
+        if bodies.is_empty() {
+            return Ok(vec![None; batch.len()]);
+        }
+        let mut appended = self
+            .bodies
+            .append(&bodies)
+            .map_err(|error| CatalogError::Body(Arc::new(error)))?
+            .into_iter();
+        Ok(batch
+            .iter()
+            .map(|job| job.body().and_then(|_| appended.next()))
+            .collect())
+    }
+
+    /// Runs all operations that were not refused, in one transaction.
+    fn attempt(
+        &self,
+        batch: &mut [Box<dyn Job>],
+        extents: &[Option<Extent>],
+        refused: &mut [bool],
+    ) -> Result<Attempt, CatalogError> {
+        let mut changes = Vec::new();
+        let mut spoiled = false;
+        let work = |rows: &mut dyn RawWrite| {
+            for (position, job) in batch.iter_mut().enumerate() {
+                if refused[position] {
+                    continue;
+                }
+                let before = changes.len();
+                let mut transaction = Transaction::new(rows, &mut changes);
+                if !job.run(&mut transaction, extents[position].as_ref()) {
+                    refused[position] = true;
+                    if changes.len() > before {
+                        spoiled = true;
+                        return Err(CatalogError::Closed);
+                    }
+                }
+            }
+            if changes.is_empty() {
+                return Err(CatalogError::Closed);
+            }
+            schema::set_sequence(&mut Transaction::new(rows, &mut changes), self.sequence + 1)
+        };
+        match self.map.write(work) {
+            Ok(()) => Ok(Attempt::Committed(changes)),
+            Err(_) if spoiled => Ok(Attempt::Spoiled),
+            // Nothing to write: no commit, no fsync.
+            Err(CatalogError::Closed) if changes.is_empty() => Ok(Attempt::Committed(changes)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+enum Attempt {
+    Committed(Vec<Change>),
+    Spoiled,
+}
+
+/// Sends a job to the committer.
+pub(super) fn send(queue: &Sender<Box<dyn Job>>, job: Box<dyn Job>) {
+    if let Err(unsent) = queue.send(job) {
+        unsent.0.answer(Err(CatalogError::Closed));
+    }
+}
+
+/// The sequence that the index stands at.
+pub(super) fn sequence(rows: &impl Rows) -> Result<u64, CatalogError> {
+    schema::sequence(rows)
+}

@@ -1,0 +1,45 @@
+//! What can go wrong in the catalog.
+
+use std::io;
+use std::sync::Arc;
+
+/// An error of the catalog. It is cheap to clone: one failed commit answers a whole batch.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CatalogError {
+    /// The index file could not be read or written.
+    #[error("the index failed: {0}; see that its disk is healthy and has room, then restart")]
+    Index(#[source] Arc<redb::Error>),
+    /// A row holds bytes that its table cannot have written.
+    #[error("a row of table {table} is damaged: {reason}")]
+    Corrupt {
+        /// The table's name.
+        table: &'static str,
+        /// What is wrong with the bytes.
+        reason: String,
+    },
+    /// The index was written by a newer Drift.
+    #[error(
+        "the index has schema version {found}, this drift knows up to {known}: start a newer drift, or restore a backup made before the upgrade"
+    )]
+    NewerSchema {
+        /// The version that the index names.
+        found: u32,
+        /// The newest version that this build knows.
+        known: u32,
+    },
+    /// Bytes that had to be durable before the commit could not be made so.
+    #[error("data could not be made durable: {0}")]
+    Body(#[source] Arc<io::Error>),
+    /// The change log could not be opened.
+    #[error("the change log failed: {0}")]
+    Log(#[source] Arc<io::Error>),
+    /// The store is shutting down.
+    #[error("the catalog is closed")]
+    Closed,
+}
+
+impl CatalogError {
+    pub(super) fn index(error: impl Into<redb::Error>) -> Self {
+        CatalogError::Index(Arc::new(error.into()))
+    }
+}

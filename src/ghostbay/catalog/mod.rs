@@ -1,0 +1,191 @@
+//! The catalog: a transactional, ordered map of typed rows. The truth of what exists.
+//!
+//! * [`table`]: typed tables, snapshots and transactions
+//! * [`key`], [`codec`]: keys and rows as bytes
+//! * `redb_map`: the map on redb, whose types stay there
+//! * `committer`: group commit
+//! * [`schema`]: what the catalog says of itself, and the steps from version to version
+
+pub mod codec;
+mod committer;
+mod error;
+pub mod key;
+mod redb_map;
+pub mod schema;
+pub mod table;
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+pub use codec::Value;
+pub use committer::{CommitListener, SmallBodies};
+pub use error::CatalogError;
+pub use key::{Key, KeyReader, KeyWriter};
+pub use table::{Change, Rows, Snapshot, Table, TableInfo, Transaction};
+
+use committer::{Committer, Job, Operation};
+use redb_map::RedbMap;
+
+use super::pack::Extent;
+
+/// A catalog whose index is open and migrated, but that nothing writes to yet.
+pub struct OpenCatalog {
+    map: Arc<RedbMap>,
+    sequence: u64,
+    migrated: Vec<(u64, Vec<Change>)>,
+}
+
+impl OpenCatalog {
+    /// Opens the index at `path`, making it if it is not there, and brings it to the newest
+    /// schema of `steps`.
+    pub fn open(
+        path: &Path,
+        cache_bytes: usize,
+        steps: &[schema::Step],
+    ) -> Result<Self, CatalogError> {
+        let map = Arc::new(RedbMap::open(path, cache_bytes)?);
+        let migrated = schema::migrate(&map, steps)?;
+        let sequence = committer::sequence(&Snapshot::new(map.read()?))?;
+        Ok(OpenCatalog {
+            map,
+            sequence,
+            migrated,
+        })
+    }
+
+    /// The state as it was found.
+    pub fn read(&self) -> Result<Snapshot, CatalogError> {
+        Ok(Snapshot::new(self.map.read()?))
+    }
+
+    /// Sequence number of the last transaction.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The transactions that opening made, for the change log.
+    pub fn migrated(&self) -> &[(u64, Vec<Change>)] {
+        &self.migrated
+    }
+
+    /// Starts the committer.
+    pub fn start(
+        self,
+        bodies: Box<dyn SmallBodies>,
+        listener: Box<dyn CommitListener>,
+    ) -> std::io::Result<Catalog> {
+        let (queue, jobs): (Sender<Box<dyn Job>>, Receiver<Box<dyn Job>>) = channel();
+        let committer = Committer::new(self.map.clone(), bodies, listener, self.sequence);
+        let thread = std::thread::Builder::new()
+            .name("committer".into())
+            .spawn(move || committer.run(&jobs))?;
+        Ok(Catalog {
+            map: self.map,
+            writer: Arc::new(Mutex::new(Some(Writer { queue, thread }))),
+        })
+    }
+}
+
+struct Writer {
+    queue: Sender<Box<dyn Job>>,
+    thread: JoinHandle<()>,
+}
+
+/// The catalog of a running store. Cheap to clone.
+#[derive(Clone)]
+pub struct Catalog {
+    map: Arc<RedbMap>,
+    writer: Arc<Mutex<Option<Writer>>>,
+}
+
+impl Catalog {
+    /// The state after the last commit.
+    pub fn read(&self) -> Result<Snapshot, CatalogError> {
+        Ok(Snapshot::new(self.map.read()?))
+    }
+
+    /// Runs `operation` in a transaction and answers when it is durable.
+    ///
+    /// The operation shares its transaction with others, may be run again, and is then to do the
+    /// same: it is a pure function of the rows, validates before it writes, and does not rely on
+    /// being the only writer. An error of its own leaves no trace.
+    pub async fn transact<T, E, F>(&self, operation: F) -> Result<T, E>
+    where
+        F: Fn(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+    {
+        let answer = self.submit(None, move |transaction, _| operation(transaction));
+        answer
+            .await
+            .unwrap_or_else(|_| Err(CatalogError::Closed.into()))
+    }
+
+    /// As [`Catalog::transact`], for a small body that is to be durable before the rows that name
+    /// it. The operation is given the body's extent.
+    pub async fn transact_with_body<T, E, F>(&self, body: Bytes, operation: F) -> Result<T, E>
+    where
+        F: Fn(&mut Transaction<'_>, &Extent) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+    {
+        let answer = self.submit(Some(body), move |transaction, extent| match extent {
+            Some(extent) => operation(transaction, extent),
+            None => Err(CatalogError::Closed.into()),
+        });
+        answer
+            .await
+            .unwrap_or_else(|_| Err(CatalogError::Closed.into()))
+    }
+
+    /// As [`Catalog::transact`], for a thread that may block.
+    pub fn transact_blocking<T, E, F>(&self, operation: F) -> Result<T, E>
+    where
+        F: Fn(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+    {
+        self.submit(None, move |transaction, _| operation(transaction))
+            .blocking_recv()
+            .unwrap_or_else(|_| Err(CatalogError::Closed.into()))
+    }
+
+    fn submit<T, E, F>(&self, body: Option<Bytes>, operation: F) -> oneshot::Receiver<Result<T, E>>
+    where
+        F: Fn(&mut Transaction<'_>, Option<&Extent>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+    {
+        let (job, answer) = Operation::new(operation, body);
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*writer {
+            Some(writer) => committer::send(&writer.queue, job),
+            None => job.answer(Err(CatalogError::Closed)),
+        }
+        answer
+    }
+
+    /// Commits what is queued and ends the committer; whatever comes later is refused.
+    /// Blocks until the thread has ended.
+    pub fn close(&self) {
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(writer) = writer {
+            drop(writer.queue);
+            if writer.thread.join().is_err() {
+                tracing::error!("the committer had panicked");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

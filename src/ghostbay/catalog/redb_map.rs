@@ -1,0 +1,156 @@
+//! The ordered map on redb: the only file that knows redb's types.
+
+use std::ops::Bound;
+use std::path::Path;
+
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::error::CatalogError;
+use super::table::{RawRead, RawScan, RawWrite, Transaction};
+
+/// All rows of all tables.
+const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
+
+/// The index file.
+pub(super) struct RedbMap {
+    database: Database,
+}
+
+impl RedbMap {
+    /// Opens the file, or makes it.
+    ///
+    /// `cache_bytes` bounds redb's page cache; its own default is 1 GiB.
+    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, CatalogError> {
+        let database = Database::builder()
+            .set_cache_size(cache_bytes)
+            .create(path)
+            .map_err(CatalogError::index)?;
+        Ok(RedbMap { database })
+    }
+
+    /// The state after the last commit. `None` while no transaction has been committed.
+    pub fn read(&self) -> Result<Box<dyn RawRead + Send>, CatalogError> {
+        let transaction = self.database.begin_read().map_err(CatalogError::index)?;
+        match transaction.open_table(ROWS) {
+            Ok(table) => Ok(Box::new(Reading(table))),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(Box::new(Nothing)),
+            Err(error) => Err(CatalogError::index(error)),
+        }
+    }
+
+    /// Runs `work` in a write transaction and commits durably what it did; an error drops all.
+    pub fn write<T>(
+        &self,
+        work: impl FnOnce(&mut dyn RawWrite) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let mut transaction = self.database.begin_write().map_err(CatalogError::index)?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(CatalogError::index)?;
+        // Two-phase commit, and the allocator saved with each commit, so that opening after a
+        // kill does not walk the file.
+        transaction.set_two_phase_commit(true);
+        transaction.set_quick_repair(true);
+        let done = {
+            let table = transaction.open_table(ROWS).map_err(CatalogError::index)?;
+            work(&mut Writing(table))?
+        };
+        transaction.commit().map_err(CatalogError::index)?;
+        Ok(done)
+    }
+}
+
+struct Reading(ReadOnlyTable<&'static [u8], &'static [u8]>);
+
+/// A file in which nothing was ever committed.
+struct Nothing;
+
+struct Writing<'a>(redb::Table<'a, &'static [u8], &'static [u8]>);
+
+fn get(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    key: &[u8],
+    found: &mut dyn FnMut(&[u8]),
+) -> Result<bool, CatalogError> {
+    match table.get(key).map_err(CatalogError::index)? {
+        Some(value) => {
+            found(value.value());
+            Ok(true)
+        }
+        None => Ok(false),
+    }
+}
+
+fn range<'a>(
+    table: &'a impl ReadableTable<&'static [u8], &'static [u8]>,
+    from: &[u8],
+    exclusive: bool,
+    to: &[u8],
+) -> Result<RawScan<'a>, CatalogError> {
+    if from >= to {
+        return Ok(Box::new(std::iter::empty()));
+    }
+    let first = if exclusive {
+        Bound::Excluded(from)
+    } else {
+        Bound::Included(from)
+    };
+    let rows = table
+        .range::<&[u8]>((first, Bound::Excluded(to)))
+        .map_err(CatalogError::index)?;
+    Ok(Box::new(rows.map(|row| {
+        let (key, value) = row.map_err(CatalogError::index)?;
+        Ok((key.value().to_vec(), value.value().to_vec()))
+    })))
+}
+
+impl RawRead for Reading {
+    fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<bool, CatalogError> {
+        get(&self.0, key, found)
+    }
+
+    fn range(&self, from: &[u8], exclusive: bool, to: &[u8]) -> Result<RawScan<'_>, CatalogError> {
+        range(&self.0, from, exclusive, to)
+    }
+}
+
+impl RawRead for Nothing {
+    fn get(&self, _: &[u8], _: &mut dyn FnMut(&[u8])) -> Result<bool, CatalogError> {
+        Ok(false)
+    }
+
+    fn range(&self, _: &[u8], _: bool, _: &[u8]) -> Result<RawScan<'_>, CatalogError> {
+        Ok(Box::new(std::iter::empty()))
+    }
+}
+
+impl RawRead for Writing<'_> {
+    fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<bool, CatalogError> {
+        get(&self.0, key, found)
+    }
+
+    fn range(&self, from: &[u8], exclusive: bool, to: &[u8]) -> Result<RawScan<'_>, CatalogError> {
+        range(&self.0, from, exclusive, to)
+    }
+}
+
+impl RawWrite for Writing<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), CatalogError> {
+        self.0.insert(key, value).map_err(CatalogError::index)?;
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<bool, CatalogError> {
+        Ok(self.0.remove(key).map_err(CatalogError::index)?.is_some())
+    }
+}
+
+/// Runs one operation in a write transaction of its own; for opening, before the committer runs.
+pub(super) fn write_once<T>(
+    map: &RedbMap,
+    work: impl FnOnce(&mut Transaction<'_>) -> Result<T, CatalogError>,
+) -> Result<(T, Vec<super::table::Change>), CatalogError> {
+    let mut changes = Vec::new();
+    let done = map.write(|rows| work(&mut Transaction::new(rows, &mut changes)))?;
+    Ok((done, changes))
+}

@@ -1,0 +1,132 @@
+//! What a catalog says of itself: schema version, identity of the store, sequence.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::codec::Value;
+use super::error::CatalogError;
+use super::redb_map::{self, RedbMap};
+use super::table::{Change, Rows, Table, Transaction};
+
+/// The catalog's own facts, by name.
+pub const META: Table<String, MetaRow> = Table::new(0x01, "meta");
+
+/// A fact of the catalog about itself.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum MetaRow {
+    /// A number: `schema` (version), `sequence` (of the last transaction), `node` (0 to 65535,
+    /// the upper bits of the pack ids that this writer gives out).
+    Number(u64),
+    /// An identity: `store`.
+    Id([u8; 16]),
+}
+
+impl Value for MetaRow {
+    const VERSION: u8 = 1;
+    const LAYOUT: &'static str = "variant (0: u64, 1: 16 bytes)";
+}
+
+/// One step from a schema version to the next.
+pub struct Step {
+    /// The version that the step leads to.
+    pub version: u32,
+    /// What it does, for the log.
+    pub name: &'static str,
+    /// Changes the rows; runs in one transaction with the change of the version.
+    pub apply: fn(&mut Transaction<'_>) -> Result<(), CatalogError>,
+}
+
+fn number(rows: &impl Rows, name: &str) -> Result<Option<u64>, CatalogError> {
+    match rows.get(&META, &name.to_owned())? {
+        None => Ok(None),
+        Some(MetaRow::Number(number)) => Ok(Some(number)),
+        Some(MetaRow::Id(_)) => Err(CatalogError::Corrupt {
+            table: META.info().name,
+            reason: format!("{name} is not a number"),
+        }),
+    }
+}
+
+fn set_number(
+    transaction: &mut Transaction<'_>,
+    name: &str,
+    value: u64,
+) -> Result<(), CatalogError> {
+    transaction.put(&META, &name.to_owned(), &MetaRow::Number(value))
+}
+
+/// The sequence number of the last transaction.
+pub(super) fn sequence(rows: &impl Rows) -> Result<u64, CatalogError> {
+    Ok(number(rows, "sequence")?.unwrap_or(0))
+}
+
+pub(super) fn set_sequence(
+    transaction: &mut Transaction<'_>,
+    sequence: u64,
+) -> Result<(), CatalogError> {
+    set_number(transaction, "sequence", sequence)
+}
+
+/// The schema version; 0 in an empty file.
+pub fn version(rows: &impl Rows) -> Result<u32, CatalogError> {
+    let version = number(rows, "schema")?.unwrap_or(0);
+    u32::try_from(version).map_err(|_| CatalogError::Corrupt {
+        table: META.info().name,
+        reason: format!("schema version {version}"),
+    })
+}
+
+/// The node that this writer gives out pack ids for.
+pub fn node(rows: &impl Rows) -> Result<u16, CatalogError> {
+    Ok(number(rows, "node")?.unwrap_or(0) as u16)
+}
+
+/// The store's identity, made when the store was.
+pub fn store_id(rows: &impl Rows) -> Result<Uuid, CatalogError> {
+    match rows.get(&META, &"store".to_owned())? {
+        Some(MetaRow::Id(bytes)) => Ok(Uuid::from_bytes(bytes)),
+        _ => Err(CatalogError::Corrupt {
+            table: META.info().name,
+            reason: "no store id".into(),
+        }),
+    }
+}
+
+/// Writes a new store's identity; for the first migration.
+pub fn set_identity(transaction: &mut Transaction<'_>, store: Uuid) -> Result<(), CatalogError> {
+    transaction.put(&META, &"store".to_owned(), &MetaRow::Id(*store.as_bytes()))?;
+    set_number(transaction, "node", 1)
+}
+
+/// Brings the catalog to the newest version, each step in a transaction of its own.
+///
+/// Gives each step's changes with its sequence number, for the change log.
+pub(super) fn migrate(
+    map: &RedbMap,
+    steps: &[Step],
+) -> Result<Vec<(u64, Vec<Change>)>, CatalogError> {
+    let snapshot = super::table::Snapshot::new(map.read()?);
+    let found = version(&snapshot)?;
+    let mut sequence = sequence(&snapshot)?;
+    drop(snapshot);
+    let known = steps.last().map_or(0, |step| step.version);
+    if found > known {
+        return Err(CatalogError::NewerSchema { found, known });
+    }
+    let mut made = Vec::new();
+    for step in steps.iter().filter(|step| step.version > found) {
+        sequence += 1;
+        tracing::info!(
+            version = step.version,
+            name = step.name,
+            "migrating the index"
+        );
+        let ((), changes) = redb_map::write_once(map, |transaction| {
+            (step.apply)(transaction)?;
+            set_number(transaction, "schema", u64::from(step.version))?;
+            set_sequence(transaction, sequence)
+        })?;
+        made.push((sequence, changes));
+    }
+    Ok(made)
+}

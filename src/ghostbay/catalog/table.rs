@@ -1,0 +1,250 @@
+//! Typed tables over one ordered map of bytes.
+//!
+//! All tables share one map: a key begins with its table's id. What a transaction may do is
+//! small on purpose (get, scan, put, delete, one commit), with bytes for keys and values, so
+//! that a map over a serialisable distributed store could take redb's place unnoticed.
+
+use std::marker::PhantomData;
+
+use super::codec::{self, Value};
+use super::error::CatalogError;
+use super::key::{Key, KeyReader, KeyWriter};
+
+/// A table: which rows it holds, and under which keys.
+pub struct Table<K, V> {
+    id: u8,
+    name: &'static str,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+/// A table as the schema page shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct TableInfo {
+    /// First byte of every key.
+    pub id: u8,
+    /// Name in errors and on the schema page.
+    pub name: &'static str,
+    /// The key's fields.
+    pub key: &'static str,
+    /// The row's fields.
+    pub value: &'static str,
+    /// The row's version byte.
+    pub version: u8,
+}
+
+impl<K: Key, V: Value> Table<K, V> {
+    /// A table of that id and name. Ids are never used again for something else.
+    pub const fn new(id: u8, name: &'static str) -> Self {
+        Table {
+            id,
+            name,
+            types: PhantomData,
+        }
+    }
+
+    /// What the schema page says of it.
+    pub const fn info(&self) -> TableInfo {
+        TableInfo {
+            id: self.id,
+            name: self.name,
+            key: K::LAYOUT,
+            value: V::LAYOUT,
+            version: V::VERSION,
+        }
+    }
+
+    fn key(&self, key: &K) -> Vec<u8> {
+        let mut writer = KeyWriter::of_table(self.id);
+        key.encode(&mut writer);
+        writer.into_bytes()
+    }
+
+    fn corrupt(&self, reason: impl Into<String>) -> CatalogError {
+        CatalogError::Corrupt {
+            table: self.name,
+            reason: reason.into(),
+        }
+    }
+
+    fn decode_value(&self, bytes: &[u8]) -> Result<V, CatalogError> {
+        codec::decode(bytes).map_err(|reason| self.corrupt(reason))
+    }
+
+    fn decode_row(&self, (key, value): RawRow) -> Result<(K, V), CatalogError> {
+        let mut reader = KeyReader::new(&key[1..]);
+        let decoded = K::decode(&mut reader)
+            .filter(|_| reader.is_empty())
+            .ok_or_else(|| self.corrupt("a key that does not decode"))?;
+        Ok((decoded, self.decode_value(&value)?))
+    }
+}
+
+/// A key, with its table's id before it, and its value.
+pub type RawRow = (Vec<u8>, Vec<u8>);
+
+/// Rows in the order of their keys.
+pub type RawScan<'a> = Box<dyn Iterator<Item = Result<RawRow, CatalogError>> + 'a>;
+
+/// What an ordered map must be able to do for reading.
+pub trait RawRead {
+    /// The value under `key`, shown to `found` without a copy.
+    fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<bool, CatalogError>;
+
+    /// Rows from `from` (left out itself if `exclusive`) up to, not including, `to`.
+    fn range(&self, from: &[u8], exclusive: bool, to: &[u8]) -> Result<RawScan<'_>, CatalogError>;
+}
+
+/// What an ordered map must be able to do for writing.
+pub trait RawWrite: RawRead {
+    /// Puts a value under a key, in place of any other.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), CatalogError>;
+
+    /// Takes a key out; whether it was there.
+    fn delete(&mut self, key: &[u8]) -> Result<bool, CatalogError>;
+}
+
+/// Reading rows, in a snapshot or within a transaction.
+pub trait Rows {
+    /// The map below.
+    fn raw(&self) -> &dyn RawRead;
+
+    /// The row under `key`.
+    fn get<K: Key, V: Value>(
+        &self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Result<Option<V>, CatalogError> {
+        let mut value = None;
+        self.raw().get(&table.key(key), &mut |bytes| {
+            value = Some(table.decode_value(bytes));
+        })?;
+        value.transpose()
+    }
+
+    /// Whether there is a row under `key`.
+    fn contains<K: Key, V: Value>(
+        &self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Result<bool, CatalogError> {
+        self.raw().get(&table.key(key), &mut |_| ())
+    }
+
+    /// The rows whose encoded keys begin with `prefix` and are greater than `after`, in order.
+    /// Both are as a [`KeyWriter`] gives them; `after` need not exist.
+    fn scan<'a, K: Key + 'a, V: Value + 'a>(
+        &'a self,
+        table: &'a Table<K, V>,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<impl Iterator<Item = Result<(K, V), CatalogError>> + 'a, CatalogError> {
+        let mut first = vec![table.id];
+        first.extend_from_slice(prefix);
+        let end = successor(&first);
+        let mut exclusive = false;
+        if let Some(after) = after {
+            let mut from = vec![table.id];
+            from.extend_from_slice(after);
+            if from >= first {
+                exclusive = true;
+                // A key behind the prefix's rows leaves nothing to scan.
+                first = from.min(end.clone());
+            }
+        }
+        let rows = self.raw().range(&first, exclusive, &end)?;
+        Ok(rows.map(move |row| table.decode_row(row?)))
+    }
+}
+
+/// The least key that is greater than every key that begins with `prefix`.
+fn successor(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    // Only 0xff bytes: table ids stay below, so this is our own mistake.
+    unreachable!("a prefix without a successor");
+}
+
+/// One consistent state of the catalog. Keep it for a short time only: the file grows while it
+/// lives.
+pub struct Snapshot {
+    map: Box<dyn RawRead + Send>,
+}
+
+impl Snapshot {
+    pub(super) fn new(map: Box<dyn RawRead + Send>) -> Self {
+        Snapshot { map }
+    }
+}
+
+impl Rows for Snapshot {
+    fn raw(&self) -> &dyn RawRead {
+        &*self.map
+    }
+}
+
+/// A row put (`Some`) or deleted (`None`).
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// A transaction that is being made. All of it is committed, or nothing.
+pub struct Transaction<'a> {
+    map: &'a mut dyn RawWrite,
+    changes: &'a mut Vec<Change>,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(map: &'a mut dyn RawWrite, changes: &'a mut Vec<Change>) -> Self {
+        Transaction { map, changes }
+    }
+
+    /// Puts a row under `key`, in place of any other.
+    pub fn put<K: Key, V: Value>(
+        &mut self,
+        table: &Table<K, V>,
+        key: &K,
+        value: &V,
+    ) -> Result<(), CatalogError> {
+        let key = table.key(key);
+        let value = codec::encode(value).map_err(|reason| table.corrupt(reason))?;
+        self.map.put(&key, &value)?;
+        self.changes.push((key, Some(value)));
+        Ok(())
+    }
+
+    /// Takes the row under `key` out; whether there was one.
+    pub fn delete<K: Key, V: Value>(
+        &mut self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Result<bool, CatalogError> {
+        let key = table.key(key);
+        let found = self.map.delete(&key)?;
+        if found {
+            self.changes.push((key, None));
+        }
+        Ok(found)
+    }
+}
+
+impl Rows for Transaction<'_> {
+    fn raw(&self) -> &dyn RawRead {
+        // A trait object of a subtrait gives its supertrait.
+        &*self.map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::successor;
+
+    #[test]
+    fn the_successor_of_a_prefix_is_behind_all_its_keys() {
+        assert_eq!(successor(&[5]), [6]);
+        assert_eq!(successor(&[5, 0xff]), [6]);
+        assert_eq!(successor(&[5, 1, 0xff, 0xff]), [5, 2]);
+    }
+}

@@ -1,0 +1,3 @@
+//! Packs: append-only files of records.
+mod extent;
+pub use extent::{Extent, PackId};
