@@ -8,14 +8,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::error::CatalogError;
 use super::redb_map::RedbMap;
 use super::schema;
 use super::table::{Change, RawWrite, Rows, Transaction};
-use crate::ghostbay::pack::Extent;
+use crate::ghostbay::pack::{Extent, SmallBody};
 
 /// Operations that one transaction takes in at most; it bounds the memory of a batch and the
 /// time that its first caller waits for its last.
@@ -24,7 +23,7 @@ const BATCH_OPERATIONS_MAX: usize = 1024;
 /// Where the committer puts small bodies: appended together, durable when `append` returns.
 pub trait SmallBodies: Send {
     /// Appends the bodies and makes them durable; one extent for each, in order.
-    fn append(&mut self, bodies: &[&Bytes]) -> io::Result<Vec<Extent>>;
+    fn append(&mut self, bodies: &[&SmallBody]) -> io::Result<Vec<Extent>>;
 }
 
 /// Where the committer tells each committed transaction.
@@ -36,7 +35,7 @@ pub trait CommitListener: Send {
 /// An operation in the queue.
 pub(super) trait Job: Send {
     /// A small body that is to be appended with the batch.
-    fn body(&self) -> Option<&Bytes>;
+    fn body(&self) -> Option<&SmallBody>;
 
     /// Runs the operation, and whether it succeeded. May be called again.
     fn run(&mut self, transaction: &mut Transaction<'_>, body: Option<&Extent>) -> bool;
@@ -48,7 +47,7 @@ pub(super) trait Job: Send {
 /// An operation with its types.
 pub(super) struct Operation<T, E, F> {
     operation: F,
-    body: Option<Bytes>,
+    body: Option<SmallBody>,
     result: Option<Result<T, E>>,
     caller: oneshot::Sender<Result<T, E>>,
 }
@@ -57,7 +56,10 @@ impl<T, E, F> Operation<T, E, F>
 where
     F: Fn(&mut Transaction<'_>, Option<&Extent>) -> Result<T, E>,
 {
-    pub fn new(operation: F, body: Option<Bytes>) -> (Box<Self>, oneshot::Receiver<Result<T, E>>) {
+    pub fn new(
+        operation: F,
+        body: Option<SmallBody>,
+    ) -> (Box<Self>, oneshot::Receiver<Result<T, E>>) {
         let (caller, answer) = oneshot::channel();
         let operation = Box::new(Operation {
             operation,
@@ -75,7 +77,7 @@ where
     T: Send,
     E: From<CatalogError> + Send,
 {
-    fn body(&self) -> Option<&Bytes> {
+    fn body(&self) -> Option<&SmallBody> {
         self.body.as_ref()
     }
 
@@ -172,7 +174,7 @@ impl Committer {
         &mut self,
         batch: &[Box<dyn Job>],
     ) -> Result<Vec<Option<Extent>>, CatalogError> {
-        let bodies: Vec<&Bytes> = batch.iter().filter_map(|job| job.body()).collect();
+        let bodies: Vec<&SmallBody> = batch.iter().filter_map(|job| job.body()).collect();
         if bodies.is_empty() {
             return Ok(vec![None; batch.len()]);
         }

@@ -15,11 +15,10 @@ pub mod schema;
 pub mod table;
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use codec::Value;
@@ -31,7 +30,7 @@ pub use table::{Change, Rows, Snapshot, Table, TableInfo, Transaction};
 use committer::{Committer, Job, Operation};
 use redb_map::RedbMap;
 
-use super::pack::Extent;
+use super::pack::{Extent, SmallBody};
 
 /// A catalog whose index is open and migrated, but that nothing writes to yet.
 pub struct OpenCatalog {
@@ -79,7 +78,7 @@ impl OpenCatalog {
         bodies: Box<dyn SmallBodies>,
         listener: Box<dyn CommitListener>,
     ) -> std::io::Result<Catalog> {
-        let (queue, jobs): (Sender<Box<dyn Job>>, Receiver<Box<dyn Job>>) = channel();
+        let (queue, jobs) = channel::<Box<dyn Job>>();
         let committer = Committer::new(self.map.clone(), bodies, listener, self.sequence);
         let thread = std::thread::Builder::new()
             .name("committer".into())
@@ -128,7 +127,7 @@ impl Catalog {
 
     /// As [`Catalog::transact`], for a small body that is to be durable before the rows that name
     /// it. The operation is given the body's extent.
-    pub async fn transact_with_body<T, E, F>(&self, body: Bytes, operation: F) -> Result<T, E>
+    pub async fn transact_with_body<T, E, F>(&self, body: SmallBody, operation: F) -> Result<T, E>
     where
         F: Fn(&mut Transaction<'_>, &Extent) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
@@ -155,7 +154,11 @@ impl Catalog {
             .unwrap_or_else(|_| Err(CatalogError::Closed.into()))
     }
 
-    fn submit<T, E, F>(&self, body: Option<Bytes>, operation: F) -> oneshot::Receiver<Result<T, E>>
+    fn submit<T, E, F>(
+        &self,
+        body: Option<SmallBody>,
+        operation: F,
+    ) -> oneshot::Receiver<Result<T, E>>
     where
         F: Fn(&mut Transaction<'_>, Option<&Extent>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,

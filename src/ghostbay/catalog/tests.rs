@@ -4,7 +4,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::*;
-use crate::ghostbay::pack::PackId;
+use crate::ghostbay::pack::{PackId, SmallBody};
 
 const NAMES: Table<String, Name> = Table::new(0x7e, "names");
 
@@ -34,10 +34,10 @@ impl CommitListener for Heard {
 struct Bodies;
 
 impl SmallBodies for Bodies {
-    fn append(&mut self, bodies: &[&Bytes]) -> io::Result<Vec<Extent>> {
+    fn append(&mut self, bodies: &[&SmallBody]) -> io::Result<Vec<Extent>> {
         bodies
             .iter()
-            .map(|body| match body.as_ref() {
+            .map(|body| match body.bytes.as_ref() {
                 b"fail" => Err(io::Error::other("told to")),
                 body => Ok(Extent {
                     pack: PackId::new(1, 1),
@@ -159,7 +159,13 @@ async fn a_row_is_not_written_when_its_body_is_not_durable() {
     let directory = tempfile::tempdir().unwrap();
     let catalog = open(directory.path(), &Heard::default());
     let store = |name: &'static str, body: &'static [u8]| {
-        catalog.transact_with_body(Bytes::from_static(body), move |transaction, extent| {
+        let body = SmallBody {
+            owner: [0; 16],
+            position: 0,
+            bytes: Bytes::from_static(body),
+            digest: None,
+        };
+        catalog.transact_with_body(body, move |transaction, extent| {
             transaction.put(&NAMES, &name.to_owned(), &Name(extent.length))
         })
     };

@@ -1,3 +1,24 @@
-//! Packs: append-only files of records.
+//! Packs: append-only files of records. FORMAT.md shows every byte.
+//!
+//! * [`record`]: a record's header and trailer
+//! * [`file`]: a pack as a file
+//! * [`space`]: all packs of a store, leased one by one to writers
+//! * [`writer`], [`small`]: bodies going in, streamed or gathered
+//! * [`reader`]: bodies coming out, checked
+//! * [`accounts`]: what the catalog knows of packs and extents
+
+pub mod accounts;
 mod extent;
+pub mod file;
+pub mod reader;
+pub mod record;
+pub mod small;
+pub mod space;
+pub mod writer;
+
 pub use extent::{Extent, PackId};
+pub use small::SmallBody;
+pub use space::{PackOptions, PackSpace};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Files and fsync behind a trait, so that a faulty disk can stand in for the real one in tests.
+//!
+//! All offsets and lengths are in bytes.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A directory tree on a disk.
+pub trait Disk: Send + Sync {
+    /// Makes the directory and its parents, if they are not there.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// The names of the files in a directory.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// Makes a new file; an error if there is one.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file to read and write.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Renames a file over another.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes what was created, renamed and removed in a directory durable.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+}
+
+/// An open file. All access names its offset, so that readers and a writer share it.
+pub trait DiskFile: Send + Sync {
+    /// Appends up to `length` bytes from `offset` on to `buffer`; fewer only at the file's end.
+    fn read_at(&self, buffer: &mut Vec<u8>, offset: u64, length: usize) -> io::Result<()>;
+
+    /// Writes all bytes at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes what was written durable, with the file's length (`fdatasync`).
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Asks for a range to be written out soon, so that a later `sync_data` is short. A hint:
+    /// it makes nothing durable and its failure shows at the next `sync_data`.
+    fn start_writeback(&self, offset: u64, length: u64);
+
+    /// Reserves blocks for a range without changing the file's length. A hint: where the file
+    /// system cannot, writing allocates.
+    fn allocate(&self, offset: u64, length: u64) -> io::Result<()>;
+
+    /// Cuts the file, and gives back blocks that were reserved behind `length`.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+
+    /// The file's length.
+    fn length(&self) -> io::Result<u64>;
+}
+
+/// The operating system's disk.
+pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            // A name that is not UTF-8 is none of ours.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+}
+
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn read_at(&self, buffer: &mut Vec<u8>, mut offset: u64, length: usize) -> io::Result<()> {
+        let end = buffer.len() + length;
+        buffer.reserve(length);
+        while buffer.len() < end {
+            let missing = end - buffer.len();
+            let spare = &mut buffer.spare_capacity_mut()[..missing];
+            let (read, _) = match rustix::io::pread(&self.0, spare, offset) {
+                Ok((read, _)) if read.is_empty() => break,
+                Ok((read, rest)) => (read.len(), rest.len()),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            // SAFETY: pread initialised the first `read` bytes behind the vector's end, and they
+            // lie within its capacity.
+            unsafe { buffer.set_len(buffer.len() + read) };
+            offset += read as u64;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn start_writeback(&self, offset: u64, length: u64) {
+        use std::os::fd::AsRawFd;
+        // SAFETY: the descriptor is open as long as `self` is, and the call touches no memory.
+        unsafe {
+            libc::sync_file_range(
+                self.0.as_raw_fd(),
+                offset as i64,
+                length as i64,
+                libc::SYNC_FILE_RANGE_WRITE,
+            );
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn start_writeback(&self, _: u64, _: u64) {}
+
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        match fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, length) {
+            // Only a full disk is worth knowing before the bytes are written.
+            Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_stops_at_the_end_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = OsDisk.create(&directory.path().join("f")).unwrap();
+        file.allocate(0, 1 << 20).unwrap();
+        file.write_at(b"0123456789", 5).unwrap();
+        file.start_writeback(0, 15);
+        file.sync_data().unwrap();
+        assert_eq!(file.length().unwrap(), 15);
+        let mut buffer = b"x".to_vec();
+        file.read_at(&mut buffer, 10, 100).unwrap();
+        assert_eq!(buffer, b"x56789");
+        buffer.clear();
+        file.read_at(&mut buffer, 4, 3).unwrap();
+        assert_eq!(buffer, b"\x0001");
+        file.truncate(6).unwrap();
+        buffer.clear();
+        file.read_at(&mut buffer, 6, 3).unwrap();
+        assert!(buffer.is_empty());
+        assert!(OsDisk.create(&directory.path().join("f")).is_err());
+        assert_eq!(OsDisk.list(directory.path()).unwrap(), ["f"]);
+    }
+}

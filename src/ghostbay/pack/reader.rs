@@ -1,0 +1,88 @@
+//! Reading extents: every window is checked against its record's trailer before a byte of it is
+//! given out.
+
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::extent::Extent;
+use super::record::{Trailer, WINDOW_BYTES, trailer_bytes_max, trailer_offset};
+use super::space::PackSpace;
+
+/// Why an extent could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file could not be read.
+    #[error("pack {} cannot be read at {}: {source}", extent.pack, extent.offset)]
+    Io {
+        /// The extent that was asked for.
+        extent: Extent,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bytes are not those that were written.
+    #[error("pack {} is damaged at {}, length {}: {what}", extent.pack, extent.offset, extent.length)]
+    Damaged {
+        /// The extent that was asked for.
+        extent: Extent,
+        /// What does not fit.
+        what: &'static str,
+    },
+}
+
+/// The next bytes of an extent: those of `range` (within the body) that lie in its first window.
+///
+/// Reads at most [`WINDOW_BYTES`] of body and the trailer. Blocks on the disk.
+pub fn read_window(
+    space: &PackSpace,
+    extent: &Extent,
+    range: &Range<u64>,
+) -> Result<Bytes, ReadError> {
+    debug_assert!(range.start < range.end && range.end <= extent.length);
+    let io = |source| ReadError::Io {
+        extent: *extent,
+        source,
+    };
+    let damaged = |what| ReadError::Damaged {
+        extent: *extent,
+        what,
+    };
+    let pack = space.pack(extent.pack).map_err(io)?;
+    let window = range.start / WINDOW_BYTES;
+    let start = window * WINDOW_BYTES;
+    let length = WINDOW_BYTES.min(extent.length - start);
+    let trailer_at = trailer_offset(extent.offset, extent.length);
+    let trailer_length = trailer_bytes_max(extent.length) as usize;
+
+    let mut bytes = Vec::new();
+    let trailer = if start + length == extent.length {
+        // The last window and the trailer behind it in one read.
+        let behind = (trailer_at - (extent.offset + start)) as usize;
+        pack.file
+            .read_at(&mut bytes, extent.offset + start, behind + trailer_length)
+            .map_err(io)?;
+        let trailer = bytes.get(behind..).unwrap_or_default();
+        let trailer = Trailer::decode(trailer, extent.length);
+        bytes.truncate(length as usize);
+        trailer
+    } else {
+        let mut trailer = Vec::new();
+        pack.file
+            .read_at(&mut trailer, trailer_at, trailer_length)
+            .map_err(io)?;
+        pack.file
+            .read_at(&mut bytes, extent.offset + start, length as usize)
+            .map_err(io)?;
+        Trailer::decode(&trailer, extent.length)
+    };
+    let trailer = trailer.map_err(|_| damaged("the record's trailer is not valid"))?;
+    if bytes.len() as u64 != length {
+        return Err(damaged("the pack ends within the body"));
+    }
+    if trailer.windows.get(window as usize) != Some(&crc32c::crc32c(&bytes)) {
+        return Err(damaged("the checksum of a window does not match"));
+    }
+    let end = range.end.min(start + length);
+    Ok(Bytes::from(bytes).slice((range.start - start) as usize..(end - start) as usize))
+}

@@ -1,0 +1,242 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::reader::{ReadError, read_window};
+use super::record::{Header, record_end};
+use super::small::SharedPack;
+use super::writer::{BodyWriter, RECORD_BODY_BYTES_MAX};
+use super::*;
+use crate::ghostbay::catalog::SmallBodies;
+use crate::ghostbay::disk::OsDisk;
+
+fn space(directory: &std::path::Path, options: PackOptions) -> PackSpace {
+    PackSpace::new(
+        Arc::new(OsDisk),
+        directory.to_owned(),
+        Uuid::from_u128(1),
+        1,
+        1,
+        options,
+    )
+}
+
+fn pattern(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    (0..length)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .collect()
+}
+
+fn read(space: &PackSpace, extents: &[Extent]) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    for extent in extents {
+        let mut at = 0;
+        while at < extent.length {
+            let window = read_window(space, extent, &(at..extent.length))?;
+            at += window.len() as u64;
+            bytes.extend_from_slice(&window);
+        }
+    }
+    Ok(bytes)
+}
+
+fn write(space: &PackSpace, bytes: &[u8], known: bool) -> Vec<Extent> {
+    let remaining = known.then_some(bytes.len() as u64);
+    let mut writer = BodyWriter::new(space.clone(), [3; 16], 0, remaining);
+    for frame in bytes.chunks(60_000) {
+        writer.write(frame).unwrap();
+    }
+    writer.seal(None).unwrap();
+    writer.sync().unwrap();
+    let extents = writer.written().extents.clone();
+    writer.commit();
+    extents
+}
+
+#[test]
+fn bodies_come_back_whatever_their_length() {
+    let directory = tempfile::tempdir().unwrap();
+    let space = space(directory.path(), PackOptions::default());
+    for length in [1, 63, 65_535, 65_536, 1 << 20, (1 << 20) + 1, 3_500_000] {
+        for known in [true, false] {
+            let bytes = pattern(length);
+            let extents = write(&space, &bytes, known);
+            assert_eq!(extents.len(), 1);
+            assert_eq!(read(&space, &extents).unwrap(), bytes);
+            if !known || length >= 65_536 {
+                assert_eq!(extents[0].offset % 4096, 0);
+            }
+        }
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_part_of_a_window_is_read_by_its_range() {
+    let directory = tempfile::tempdir().unwrap();
+    let space = space(directory.path(), PackOptions::default());
+    let bytes = pattern(2_500_000);
+    let extent = write(&space, &bytes, true)[0];
+    let part = read_window(&space, &extent, &(10..20)).unwrap();
+    assert_eq!(part, &bytes[10..20]);
+    let part = read_window(&space, &extent, &(1_048_570..2_000_000)).unwrap();
+    assert_eq!(
+        part,
+        &bytes[1_048_570..1_048_576],
+        "it ends with its window"
+    );
+    let part = read_window(&space, &extent, &(2_400_000..2_500_000)).unwrap();
+    assert_eq!(part, &bytes[2_400_000..]);
+}
+
+#[test]
+fn a_long_body_goes_on_in_the_next_record_and_the_next_pack() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = PackOptions {
+        pack_bytes_max: RECORD_BODY_BYTES_MAX + (2 << 20),
+        ..PackOptions::default()
+    };
+    let space = space(directory.path(), options);
+    let bytes = pattern(2 * RECORD_BODY_BYTES_MAX as usize + 12_345);
+    let extents = write(&space, &bytes, false);
+    let packs: Vec<u64> = extents.iter().map(|extent| extent.pack.counter()).collect();
+    // The rest of a pack is used up before the next one is begun.
+    assert_eq!(packs, [1, 1, 2]);
+    assert_eq!(read(&space, &extents).unwrap(), bytes);
+    for extent in &extents {
+        let file = space.pack(extent.pack).unwrap().file.length().unwrap();
+        assert!(file <= options.pack_bytes_max);
+    }
+}
+
+#[test]
+fn a_walk_from_header_to_header_finds_every_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let space = space(directory.path(), PackOptions::default());
+    let mut offset = file::PACK_HEADER_BYTES;
+    for length in [10, 100_000, 5] {
+        let extent = write(&space, &pattern(length), true)[0];
+        let pack = space.pack(extent.pack).unwrap();
+        let mut header = Vec::new();
+        pack.file.read_at(&mut header, offset, 64).unwrap();
+        let header = Header::decode(&header).unwrap();
+        assert_eq!(header.length, length as u64);
+        assert_eq!(header.body_crc, crc32c::crc32c(&pattern(length)));
+        let body = record::body_offset(offset, header.block_aligned);
+        assert_eq!(body, extent.offset);
+        offset = record_end(body, header.length);
+    }
+}
+
+#[test]
+fn what_is_dropped_is_cut_and_its_place_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let space = space(directory.path(), PackOptions::default());
+    let kept = write(&space, &pattern(100_000), true);
+    let length = |space: &PackSpace| {
+        let pack = space.pack(kept[0].pack).unwrap();
+        pack.file.length().unwrap()
+    };
+    for sealed in [true, false] {
+        let mut writer = BodyWriter::new(space.clone(), [4; 16], 0, None);
+        writer.write(&pattern(3_000_000)).unwrap();
+        if sealed {
+            writer.seal(None).unwrap();
+            writer.sync().unwrap();
+        }
+        drop(writer);
+        assert_eq!(
+            length(&space),
+            record_end(kept[0].offset, kept[0].length),
+            "the dropped body is still there"
+        );
+    }
+    let next = write(&space, &pattern(70_000), true);
+    assert_eq!(next[0].pack, kept[0].pack);
+    assert_eq!(read(&space, &kept).unwrap(), pattern(100_000));
+    assert_eq!(read(&space, &next).unwrap(), pattern(70_000));
+}
+
+#[test]
+fn what_is_in_doubt_is_neither_cut_nor_written_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let space = space(directory.path(), PackOptions::default());
+    let mut writer = BodyWriter::new(space.clone(), [4; 16], 0, None);
+    writer.write(&pattern(70_000)).unwrap();
+    writer.seal(None).unwrap();
+    writer.sync().unwrap();
+    let extents = writer.written().extents.clone();
+    writer.abandon();
+    let next = write(&space, &pattern(10), true);
+    assert_ne!(next[0].pack, extents[0].pack);
+    assert_eq!(read(&space, &extents).unwrap(), pattern(70_000));
+}
+
+#[test]
+fn two_writers_never_share_a_pack() {
+    let directory = tempfile::tempdir().unwrap();
+    let space = space(directory.path(), PackOptions::default());
+    let mut one = BodyWriter::new(space.clone(), [1; 16], 0, None);
+    let mut two = BodyWriter::new(space.clone(), [2; 16], 0, None);
+    one.write(b"one").unwrap();
+    two.write(b"two").unwrap();
+    for writer in [&mut one, &mut two] {
+        writer.seal(None).unwrap();
+        writer.sync().unwrap();
+    }
+    assert_ne!(one.written().extents[0].pack, two.written().extents[0].pack);
+}
+
+#[test]
+fn small_bodies_of_a_batch_lie_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let space = space(directory.path(), PackOptions::default());
+    let mut shared = SharedPack::new(space.clone());
+    let bodies: Vec<SmallBody> = [1usize, 64, 100_000, 262_144]
+        .map(|length| SmallBody {
+            owner: [5; 16],
+            position: 0,
+            bytes: Bytes::from(pattern(length)),
+            digest: None,
+        })
+        .into();
+    for _ in 0..2 {
+        let extents = shared.append(&bodies.iter().collect::<Vec<_>>()).unwrap();
+        for (extent, body) in extents.iter().zip(&bodies) {
+            assert_eq!(read(&space, &[*extent]).unwrap(), body.bytes);
+        }
+    }
+    drop(shared);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn no_flipped_byte_of_a_body_is_given_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let space = space(directory.path(), PackOptions::default());
+    let bytes = pattern(1_500_000);
+    let extent = write(&space, &bytes, true)[0];
+    let file = &space.pack(extent.pack).unwrap().file;
+    for at in [0, 1, 1_048_575, 1_048_576, 1_499_999] {
+        file.write_at(&[bytes[at] ^ 1], extent.offset + at as u64)
+            .unwrap();
+        assert!(matches!(
+            read(&space, &[extent]),
+            Err(ReadError::Damaged { .. })
+        ));
+        // The other window still reads.
+        let other = if at < 1_048_576 { 1_048_576 } else { 0 };
+        read_window(&space, &extent, &(other..extent.length)).unwrap();
+        file.write_at(&[bytes[at]], extent.offset + at as u64)
+            .unwrap();
+    }
+    assert_eq!(read(&space, &[extent]).unwrap(), bytes);
+    // A pack that was cut short.
+    file.truncate(extent.offset + 1_200_000).unwrap();
+    assert!(read(&space, &[extent]).is_err());
+}
