@@ -1,3 +1,4 @@
 //! Drift library.
 pub mod digest;
 pub mod ghostbay;
+pub mod range;
