@@ -1,4 +1,5 @@
 //! Drift library.
 pub mod digest;
 pub mod ghostbay;
+pub mod oci;
 pub mod range;
