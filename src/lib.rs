@@ -1,5 +1,12 @@
-//! Drift library.
+//! Drift: an OCI registry on its own embedded object store, GhostBay.
+//!
+//! * [`ghostbay`]: the object store
+//! * [`oci`]: the vocabulary of the OCI specifications
+//! * [`digest`], [`range`]: what the two share
+
 pub mod digest;
 pub mod ghostbay;
+#[path = "../migrations/mod.rs"]
+pub mod migrations;
 pub mod oci;
 pub mod range;

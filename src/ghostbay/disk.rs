@@ -115,7 +115,7 @@ impl DiskFile for OsFile {
             let missing = end - buffer.len();
             let spare = &mut buffer.spare_capacity_mut()[..missing];
             let (read, _) = match rustix::io::pread(&self.0, spare, offset) {
-                Ok((read, _)) if read.is_empty() => break,
+                Ok(([], _)) => break,
                 Ok((read, rest)) => (read.len(), rest.len()),
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),

@@ -1,4 +1,49 @@
 //! GhostBay: the embedded object store. It knows buckets, keys and bytes; no OCI, no HTTP.
+//!
+//! * [`engine`]: the public face, `StorageEngine` and its requests
+//! * [`local`], `object_store`: the store in a directory, and the face on it
+//! * [`pack`]: append-only files that hold the bodies
+//! * [`catalog`]: the index of what exists
+//! * [`uploads`], [`multipart`], [`objects`]: what the index says of bodies
+//! * `ingest`, `read`: bodies on their way in and out
+//! * [`recovery`]: from what lies there to a store that can serve
+//! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives
+
+mod blocking;
 pub mod catalog;
+mod clock;
 pub mod disk;
+pub mod engine;
+mod error;
+mod ingest;
+pub mod local;
+mod lock;
+pub mod multipart;
+mod object_store;
+pub mod objects;
 pub mod pack;
+mod read;
+pub mod recovery;
+mod sessions;
+pub mod uploads;
+
+pub use clock::now_ms;
+pub use error::StorageError;
+pub use local::{EngineOptions, LocalStorageEngine};
+pub use objects::blob_key;
+
+use catalog::TableInfo;
+
+/// The tables of the store itself, for the schema page. Ids below 0x20 are its own.
+pub const TABLES: &[TableInfo] = &[
+    catalog::schema::META.info(),
+    pack::accounts::PACKS.info(),
+    pack::accounts::SHARED_EXTENTS.info(),
+    objects::BUCKETS.info(),
+    objects::OBJECTS.info(),
+    uploads::UPLOADS.info(),
+    uploads::FINISHED.info(),
+    uploads::FINISHED_BY_TIME.info(),
+    multipart::MULTIPART.info(),
+    multipart::PARTS.info(),
+];

@@ -44,22 +44,22 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>, batch: Result<(), CatalogError>);
 }
 
+/// The operation's own result, or why its batch was not committed.
+pub(super) type Answer<T, E> = oneshot::Receiver<Result<Result<T, E>, CatalogError>>;
+
 /// An operation with its types.
 pub(super) struct Operation<T, E, F> {
     operation: F,
     body: Option<SmallBody>,
     result: Option<Result<T, E>>,
-    caller: oneshot::Sender<Result<T, E>>,
+    caller: oneshot::Sender<Result<Result<T, E>, CatalogError>>,
 }
 
 impl<T, E, F> Operation<T, E, F>
 where
     F: Fn(&mut Transaction<'_>, Option<&Extent>) -> Result<T, E>,
 {
-    pub fn new(
-        operation: F,
-        body: Option<SmallBody>,
-    ) -> (Box<Self>, oneshot::Receiver<Result<T, E>>) {
+    pub fn new(operation: F, body: Option<SmallBody>) -> (Box<Self>, Answer<T, E>) {
         let (caller, answer) = oneshot::channel();
         let operation = Box::new(Operation {
             operation,
@@ -75,7 +75,7 @@ impl<T, E, F> Job for Operation<T, E, F>
 where
     F: Fn(&mut Transaction<'_>, Option<&Extent>) -> Result<T, E> + Send,
     T: Send,
-    E: From<CatalogError> + Send,
+    E: Send,
 {
     fn body(&self) -> Option<&SmallBody> {
         self.body.as_ref()
@@ -91,10 +91,10 @@ where
     fn answer(self: Box<Self>, batch: Result<(), CatalogError>) {
         let result = match (self.result, batch) {
             // A refusal stands whatever became of the others' commit: it changed nothing.
-            (Some(Err(refusal)), _) => Err(refusal),
-            (Some(result), Ok(())) => result,
-            (_, Err(error)) => Err(E::from(error)),
-            (None, Ok(())) => Err(E::from(CatalogError::Closed)),
+            (Some(Err(refusal)), _) => Ok(Err(refusal)),
+            (Some(result), Ok(())) => Ok(result),
+            (_, Err(error)) => Err(error),
+            (None, Ok(())) => Err(CatalogError::Closed),
         };
         // A caller that has gone needs no answer; what was committed stays.
         let _ = self.caller.send(result);

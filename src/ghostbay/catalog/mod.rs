@@ -19,8 +19,6 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
-
 pub use codec::Value;
 pub use committer::{CommitListener, SmallBodies};
 pub use error::CatalogError;
@@ -120,9 +118,7 @@ impl Catalog {
         E: From<CatalogError> + Send + 'static,
     {
         let answer = self.submit(None, move |transaction, _| operation(transaction));
-        answer
-            .await
-            .unwrap_or_else(|_| Err(CatalogError::Closed.into()))
+        answer.await.unwrap_or(Err(CatalogError::Closed))?
     }
 
     /// As [`Catalog::transact`], for a small body that is to be durable before the rows that name
@@ -137,32 +133,28 @@ impl Catalog {
             Some(extent) => operation(transaction, extent),
             None => Err(CatalogError::Closed.into()),
         });
-        answer
-            .await
-            .unwrap_or_else(|_| Err(CatalogError::Closed.into()))
+        answer.await.unwrap_or(Err(CatalogError::Closed))?
     }
 
-    /// As [`Catalog::transact`], for a thread that may block.
-    pub fn transact_blocking<T, E, F>(&self, operation: F) -> Result<T, E>
+    /// As [`Catalog::transact`], for a thread that may block. The outer error says that the
+    /// commit itself failed, and that it is not known whether the operation will be found done
+    /// after the next start.
+    pub fn transact_blocking<T, E, F>(&self, operation: F) -> Result<Result<T, E>, CatalogError>
     where
         F: Fn(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: From<CatalogError> + Send + 'static,
+        E: Send + 'static,
     {
         self.submit(None, move |transaction, _| operation(transaction))
             .blocking_recv()
-            .unwrap_or_else(|_| Err(CatalogError::Closed.into()))
+            .unwrap_or(Err(CatalogError::Closed))
     }
 
-    fn submit<T, E, F>(
-        &self,
-        body: Option<SmallBody>,
-        operation: F,
-    ) -> oneshot::Receiver<Result<T, E>>
+    fn submit<T, E, F>(&self, body: Option<SmallBody>, operation: F) -> committer::Answer<T, E>
     where
         F: Fn(&mut Transaction<'_>, Option<&Extent>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: From<CatalogError> + Send + 'static,
+        E: Send + 'static,
     {
         let (job, answer) = Operation::new(operation, body);
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,6 +163,14 @@ impl Catalog {
             None => job.answer(Err(CatalogError::Closed)),
         }
         answer
+    }
+
+    /// Whether the catalog was closed.
+    pub fn is_closed(&self) -> bool {
+        self.writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
     }
 
     /// Commits what is queued and ends the committer; whatever comes later is refused.

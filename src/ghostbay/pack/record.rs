@@ -209,6 +209,11 @@ pub fn trailer_offset(body_offset: u64, length: u64) -> u64 {
     (body_offset + length).next_multiple_of(TRAILER_ALIGN)
 }
 
+/// Where the window that holds byte `position` of a body ends, if the body goes on that far.
+pub fn window_end(position: u64) -> u64 {
+    (position / WINDOW_BYTES + 1) * WINDOW_BYTES
+}
+
 /// Where the next record begins, behind a body of that place. Room for the longest trailer is
 /// kept, so that an extent alone says how much of its pack it takes.
 pub fn record_end(body_offset: u64, length: u64) -> u64 {

@@ -167,7 +167,15 @@ impl PackSpace {
 
     /// Gives back the blocks that idle packs have reserved behind their tails.
     pub fn trim_idle(&self) {
-        let idle_trim = self.shared.options.idle_trim;
+        self.trim(self.shared.options.idle_trim);
+    }
+
+    /// Gives back the blocks that all pooled packs have reserved.
+    pub fn trim_pool(&self) {
+        self.trim(Duration::ZERO);
+    }
+
+    fn trim(&self, idle_trim: Duration) {
         let mut pool = self.pool();
         for pooled in pool.iter_mut() {
             if pooled.reserved > pooled.tail && pooled.since.elapsed() >= idle_trim {

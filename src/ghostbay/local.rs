@@ -1,0 +1,307 @@
+//! A store in a directory: packs and catalog, opened, kept and closed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::blocking::blocking;
+use super::catalog::{Catalog, CommitListener, OpenCatalog, Rows, schema};
+use super::clock::now_ms;
+use super::disk::{Disk, OsDisk};
+use super::engine::ByteStream;
+use super::error::StorageError;
+use super::ingest::Ingest;
+use super::lock::DirectoryLock;
+use super::objects::{OBJECTS, ObjectKey, ObjectRow};
+use super::pack::small::SharedPack;
+use super::pack::{PackOptions, PackSpace};
+use super::uploads::Uploads;
+use super::{read, recovery};
+
+/// Name of the index's file.
+pub const INDEX_FILE: &str = "index.redb";
+/// Name of the directory of packs.
+pub const PACKS_DIRECTORY: &str = "packs";
+/// Name of the file that a readiness check writes.
+const PROBE_FILE: &str = "ready.probe";
+/// A readiness check's answer holds for so long, so that asking often costs little.
+const READY_HELD: Duration = Duration::from_secs(1);
+/// How often what has become old is looked at.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a store is kept.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Buckets in which keys below `blobs/` are digests of their content.
+    pub addressed_buckets: Vec<String>,
+    /// How packs are laid out.
+    pub packs: PackOptions,
+    /// Memory for the index's pages, in bytes.
+    pub index_cache_bytes: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions {
+            addressed_buckets: vec!["drift-registry".to_owned()],
+            packs: PackOptions::default(),
+            index_cache_bytes: 128 << 20,
+        }
+    }
+}
+
+/// An object store in a directory of this machine. Cheap to clone.
+#[derive(Clone)]
+pub struct LocalStorageEngine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    directory: PathBuf,
+    options: EngineOptions,
+    catalog: Catalog,
+    space: PackSpace,
+    ingest: Ingest,
+    uploads: Uploads,
+    ready: tokio::sync::Mutex<Option<Instant>>,
+    stop: CancellationToken,
+    /// Let go last: whoever comes next finds everything closed.
+    _lock: DirectoryLock,
+}
+
+/// The change log's place in the order of a commit.
+struct NoLog;
+
+impl CommitListener for NoLog {
+    fn committed(&mut self, _: u64, _: &[super::catalog::Change]) {}
+}
+
+impl LocalStorageEngine {
+    /// Opens the store in `directory`, or makes one there, with default options.
+    pub async fn new(directory: impl AsRef<Path>) -> anyhow::Result<Self> {
+        Ok(Self::open(directory, EngineOptions::default()).await?)
+    }
+
+    /// Opens the store in `directory`, or makes one there.
+    pub async fn open(
+        directory: impl AsRef<Path>,
+        options: EngineOptions,
+    ) -> Result<Self, StorageError> {
+        let directory = directory.as_ref().to_owned();
+        let shared = Arc::new(blocking(move || open(directory, options)).await?);
+        tokio::spawn(keep_house(
+            shared.space.clone(),
+            shared.uploads.clone(),
+            shared.stop.clone(),
+        ));
+        Ok(LocalStorageEngine { shared })
+    }
+
+    /// The directory that the store lies in.
+    pub fn directory(&self) -> &Path {
+        &self.shared.directory
+    }
+
+    /// The index.
+    pub fn catalog(&self) -> &Catalog {
+        &self.shared.catalog
+    }
+
+    /// Upload sessions.
+    pub fn uploads(&self) -> &Uploads {
+        &self.shared.uploads
+    }
+
+    pub(super) fn ingest(&self) -> &Ingest {
+        &self.shared.ingest
+    }
+
+    /// Whether keys below `blobs/` of that bucket are digests.
+    pub(super) fn is_addressed(&self, bucket: &str) -> bool {
+        self.shared
+            .options
+            .addressed_buckets
+            .iter()
+            .any(|addressed| addressed == bucket)
+    }
+
+    /// An object's row.
+    pub fn object(
+        &self,
+        rows: &impl Rows,
+        bucket: &str,
+        key: &str,
+    ) -> Result<Option<ObjectRow>, StorageError> {
+        Ok(rows.get(&OBJECTS, &ObjectKey::new(bucket, key))?)
+    }
+
+    /// The bytes of an object that lie in `range`, checked as they are read.
+    pub fn read_object(
+        &self,
+        object: &ObjectRow,
+        range: std::ops::Range<u64>,
+    ) -> ByteStream<'static> {
+        read::stream(self.shared.space.clone(), &object.extents, &range)
+    }
+
+    /// Whether the store can read its index and write to its disk. The answer holds for a second.
+    pub async fn ready(&self) -> Result<(), StorageError> {
+        let mut checked = self.shared.ready.lock().await;
+        if checked.is_some_and(|at| at.elapsed() < READY_HELD) {
+            return Ok(());
+        }
+        *checked = None;
+        let shared = self.shared.clone();
+        blocking(move || {
+            schema::store_id(&shared.catalog.read()?)?;
+            if shared.catalog.is_closed() {
+                return Err(super::catalog::CatalogError::Closed.into());
+            }
+            probe(&shared.directory)
+        })
+        .await?;
+        *checked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Commits what is queued and refuses whatever comes later. Reads go on.
+    pub async fn close(&self) {
+        self.shared.stop.cancel();
+        let shared = self.shared.clone();
+        let closed = tokio::task::spawn_blocking(move || shared.close()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the store was not closed well");
+        }
+    }
+}
+
+impl Shared {
+    fn close(&self) {
+        self.catalog.close();
+        self.space.trim_pool();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        // The committer holds the index open; the lock must not be let go before it.
+        self.close();
+    }
+}
+
+fn probe(directory: &Path) -> Result<(), StorageError> {
+    use std::io::Write;
+    let path = directory.join(PROBE_FILE);
+    std::fs::File::create(&path)
+        .and_then(|mut file| {
+            file.write_all(b"ready\n")?;
+            file.sync_data()
+        })
+        .map_err(|source| StorageError::File {
+            what: "cannot write",
+            path,
+            source,
+        })
+}
+
+fn open(directory: PathBuf, options: EngineOptions) -> Result<Shared, StorageError> {
+    let file_error = |what: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| StorageError::File { what, path, source }
+    };
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let packs = directory.join(PACKS_DIRECTORY);
+    disk.create_directory(&packs)
+        .map_err(file_error("cannot make the directory", &packs))?;
+    let lock = DirectoryLock::acquire(&directory)?;
+    let index = directory.join(INDEX_FILE);
+    refuse_packs_without_index(&*disk, &index, &packs)?;
+    let catalog = OpenCatalog::open(&index, options.index_cache_bytes, crate::migrations::STEPS)?;
+    // The names of the index and of the packs' directory are durable before anything that is
+    // acknowledged lies in them (ORDERING.md, O5).
+    for parent in [Some(directory.as_path()), directory.parent()] {
+        if let Some(parent) = parent.filter(|parent| !parent.as_os_str().is_empty()) {
+            disk.sync_directory(parent)
+                .map_err(file_error("cannot sync", parent))?;
+        }
+    }
+
+    let rows = catalog.read()?;
+    let (store, node) = (schema::store_id(&rows)?, schema::node(&rows)?);
+    let plan = recovery::plan(&*disk, &packs, &rows, node)?;
+    drop(rows);
+    let space = PackSpace::new(
+        disk.clone(),
+        packs.clone(),
+        store,
+        node,
+        plan.next,
+        options.packs,
+    );
+    recovery::apply(&plan, &*disk, &packs, &space, store)
+        .map_err(file_error("cannot recover", &packs))?;
+
+    let catalog = catalog
+        .start(Box::new(SharedPack::new(space.clone())), Box::new(NoLog))
+        .map_err(file_error("cannot start the committer of", &directory))?;
+    let ingest = Ingest::new(catalog.clone(), space.clone());
+    Ok(Shared {
+        uploads: Uploads::new(ingest.clone()),
+        directory,
+        options,
+        catalog,
+        space,
+        ingest,
+        ready: tokio::sync::Mutex::default(),
+        stop: CancellationToken::new(),
+        _lock: lock,
+    })
+}
+
+/// A missing index beside packs is a lost index, not a new store: to begin anew would remove all
+/// that the packs hold.
+fn refuse_packs_without_index(
+    disk: &dyn Disk,
+    index: &Path,
+    packs: &Path,
+) -> Result<(), StorageError> {
+    if index.exists() {
+        return Ok(());
+    }
+    let names = disk.list(packs).map_err(|source| StorageError::File {
+        what: "cannot look at",
+        path: packs.to_owned(),
+        source,
+    })?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(StorageError::File {
+        what: "the index is missing although there are packs; put it back, or move the packs away to begin anew:",
+        path: index.to_owned(),
+        source: std::io::ErrorKind::NotFound.into(),
+    })
+}
+
+/// Gives reserved space back and forgets what is old, until told to stop.
+async fn keep_house(space: PackSpace, uploads: Uploads, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let trimmed = space.clone();
+        let trim = tokio::task::spawn_blocking(move || trimmed.trim_idle());
+        if let Err(error) = trim.await {
+            tracing::error!(%error, "trimming packs failed");
+        }
+        if let Err(error) = uploads.forget_finished(now_ms()).await {
+            tracing::warn!(%error, "finished uploads were not forgotten");
+        }
+    }
+}

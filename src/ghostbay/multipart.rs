@@ -1,0 +1,244 @@
+//! Multipart uploads as rows: parts are bodies of their own until a completion joins their
+//! extents into an object.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Key, KeyReader, KeyWriter, Rows, Table, Transaction, Value};
+use super::engine::MultipartUploadPart;
+use super::error::StorageError;
+use super::pack::{Extent, accounts};
+use super::uploads::UploadId;
+
+/// Multipart uploads under way, by bucket, key and id.
+pub const MULTIPART: Table<MultipartKey, MultipartRow> = Table::new(0x09, "multipart_uploads");
+
+/// Their parts, by upload and number.
+pub const PARTS: Table<PartKey, PartRow> = Table::new(0x0a, "multipart_parts");
+
+/// The greatest number of a part (S3, "Amazon S3 multipart upload limits").
+pub const PART_NUMBER_MAX: i32 = 10_000;
+
+/// A multipart upload's place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MultipartKey {
+    /// The bucket.
+    pub bucket: String,
+    /// The key of the object to be.
+    pub key: String,
+    /// The upload.
+    pub id: UploadId,
+}
+
+impl Key for MultipartKey {
+    const LAYOUT: &'static str = "bucket text, key bytes, upload 16 bytes";
+
+    fn encode(&self, out: &mut KeyWriter) {
+        out.text(&self.bucket)
+            .raw(self.key.as_bytes())
+            .raw(self.id.as_bytes());
+    }
+
+    fn decode(input: &mut KeyReader<'_>) -> Option<Self> {
+        let bucket = input.text()?.to_owned();
+        let (key, id) = input.raw().split_last_chunk::<16>()?;
+        Some(MultipartKey {
+            bucket,
+            key: std::str::from_utf8(key).ok()?.to_owned(),
+            id: UploadId::from_slice(id)?,
+        })
+    }
+}
+
+/// A multipart upload.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct MultipartRow {
+    /// Media type of the object to be.
+    pub content_type: String,
+    /// What the caller says of it.
+    pub metadata: BTreeMap<String, String>,
+    /// When it was begun, in milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+impl Value for MultipartRow {
+    const VERSION: u8 = 1;
+    const LAYOUT: &'static str = "content_type text, metadata map(text, text), created_ms u64";
+}
+
+/// A part's place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartKey {
+    /// The upload.
+    pub id: UploadId,
+    /// The part's number, 1 to [`PART_NUMBER_MAX`].
+    pub number: u32,
+}
+
+impl Key for PartKey {
+    const LAYOUT: &'static str = "upload 16 bytes, number u32";
+
+    fn encode(&self, out: &mut KeyWriter) {
+        out.raw(self.id.as_bytes()).u32(self.number);
+    }
+
+    fn decode(input: &mut KeyReader<'_>) -> Option<Self> {
+        let (id, number) = input.raw().split_last_chunk::<4>()?;
+        Some(PartKey {
+            id: UploadId::from_slice(id)?,
+            number: u32::from_be_bytes(*number),
+        })
+    }
+}
+
+/// A part.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PartRow {
+    /// Length in bytes.
+    pub size: u64,
+    /// MD5 of the content.
+    pub md5: [u8; 16],
+    /// Where the bytes lie.
+    pub extents: Vec<Extent>,
+}
+
+impl Value for PartRow {
+    const VERSION: u8 = 1;
+    const LAYOUT: &'static str =
+        "size u64, md5 16 bytes, extents [pack u64, offset u64, length u64]";
+}
+
+impl PartRow {
+    /// The part's ETag: its MD5 in hex.
+    pub fn etag(&self) -> String {
+        hex(&self.md5)
+    }
+}
+
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Sees that a part's number is one.
+pub fn check_part_number(number: i32) -> Result<u32, StorageError> {
+    match u32::try_from(number) {
+        Ok(valid) if (1..=PART_NUMBER_MAX).contains(&number) => Ok(valid),
+        _ => Err(StorageError::Invalid {
+            what: "part number",
+            value: number.to_string(),
+            reason: format!("parts are numbered 1 to {PART_NUMBER_MAX}"),
+        }),
+    }
+}
+
+/// The upload, if it is one of that bucket and key.
+pub fn find(rows: &impl Rows, key: &MultipartKey) -> Result<MultipartRow, StorageError> {
+    rows.get(&MULTIPART, key)?
+        .ok_or_else(|| StorageError::NoSuchUpload {
+            upload: key.id.to_string(),
+        })
+}
+
+/// All parts of an upload, by number.
+pub fn parts(rows: &impl Rows, id: &UploadId) -> Result<Vec<(u32, PartRow)>, StorageError> {
+    let mut parts = Vec::new();
+    for row in rows.scan(&PARTS, id.as_bytes(), None)? {
+        let (key, part) = row?;
+        parts.push((key.number, part));
+    }
+    Ok(parts)
+}
+
+/// What a completion joins.
+pub struct Joined {
+    /// Length of the object in bytes.
+    pub size: u64,
+    /// Its extents.
+    pub extents: Vec<Extent>,
+    /// Its ETag: MD5 over the parts' MD5s, and their number.
+    pub etag: String,
+}
+
+/// Joins the parts that a completion names, in its order.
+pub fn join(
+    named: &[MultipartUploadPart],
+    uploaded: &[(u32, PartRow)],
+) -> Result<Joined, StorageError> {
+    use md5::{Digest, Md5};
+
+    let refuse = |part: &MultipartUploadPart, reason: String| StorageError::InvalidPart {
+        part_number: part.part_number,
+        reason,
+    };
+    if named.is_empty() {
+        return Err(StorageError::Invalid {
+            what: "list of parts",
+            value: String::new(),
+            reason: "a completion names at least one part".into(),
+        });
+    }
+    let mut md5s = Md5::new();
+    let (mut size, mut extents, mut before) = (0, Vec::new(), 0);
+    for part in named {
+        let number = check_part_number(part.part_number)?;
+        if number <= before {
+            return Err(refuse(part, format!("it is named behind part {before}")));
+        }
+        before = number;
+        let (_, row) = uploaded
+            .iter()
+            .find(|(uploaded, _)| *uploaded == number)
+            .ok_or_else(|| refuse(part, "it was not uploaded".into()))?;
+        let etag = row.etag();
+        if part.etag.trim_matches('"') != etag {
+            return Err(refuse(
+                part,
+                format!("its ETag is {etag}, not {}", part.etag),
+            ));
+        }
+        if part.size != row.size {
+            return Err(refuse(
+                part,
+                format!("it has {} bytes, not {}", row.size, part.size),
+            ));
+        }
+        md5s.update(row.md5);
+        size += row.size;
+        extents.extend_from_slice(&row.extents);
+    }
+    Ok(Joined {
+        size,
+        extents,
+        etag: format!("{}-{}", hex(&md5s.finalize()), named.len()),
+    })
+}
+
+/// Takes an upload and its parts out of the catalog; their extents are not released.
+pub fn remove(
+    transaction: &mut Transaction<'_>,
+    key: &MultipartKey,
+    parts: &[(u32, PartRow)],
+) -> Result<(), StorageError> {
+    transaction.delete(&MULTIPART, key)?;
+    for (number, _) in parts {
+        let part = PartKey {
+            id: key.id,
+            number: *number,
+        };
+        transaction.delete(&PARTS, &part)?;
+    }
+    Ok(())
+}
+
+/// Takes owners from the extents of those parts that no completion took over.
+pub fn release<'a>(
+    transaction: &mut Transaction<'_>,
+    parts: impl Iterator<Item = &'a (u32, PartRow)>,
+) -> Result<(), StorageError> {
+    for (_, part) in parts {
+        accounts::release(transaction, &part.extents)?;
+    }
+    Ok(())
+}
