@@ -1,7 +1,7 @@
 //! A store in a directory: packs and catalog, opened, kept and closed.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -91,11 +91,7 @@ impl LocalStorageEngine {
     ) -> Result<Self, StorageError> {
         let directory = directory.as_ref().to_owned();
         let shared = Arc::new(blocking(move || open(directory, options)).await?);
-        tokio::spawn(keep_house(
-            shared.space.clone(),
-            shared.uploads.clone(),
-            shared.stop.clone(),
-        ));
+        tokio::spawn(keep_house(Arc::downgrade(&shared), shared.stop.clone()));
         Ok(LocalStorageEngine { shared })
     }
 
@@ -287,7 +283,7 @@ fn refuse_packs_without_index(
 }
 
 /// Gives reserved space back and forgets what is old, until told to stop.
-async fn keep_house(space: PackSpace, uploads: Uploads, stop: CancellationToken) {
+async fn keep_house(store: Weak<Shared>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(HOUSEKEEPING_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -295,12 +291,18 @@ async fn keep_house(space: PackSpace, uploads: Uploads, stop: CancellationToken)
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let trimmed = space.clone();
-        let trim = tokio::task::spawn_blocking(move || trimmed.trim_idle());
-        if let Err(error) = trim.await {
+        let Some(store) = store.upgrade() else {
+            return;
+        };
+        let space = store.space.clone();
+        let trimmed = blocking(move || {
+            space.trim_idle();
+            Ok::<_, StorageError>(())
+        });
+        if let Err(error) = trimmed.await {
             tracing::error!(%error, "trimming packs failed");
         }
-        if let Err(error) = uploads.forget_finished(now_ms()).await {
+        if let Err(error) = store.uploads.forget_finished(now_ms()).await {
             tracing::warn!(%error, "finished uploads were not forgotten");
         }
     }

@@ -1,0 +1,7 @@
+//! GhostBay through its public face, on a real directory.
+
+mod multipart;
+mod objects;
+mod restart;
+mod support;
+mod uploads;

@@ -1,0 +1,117 @@
+use drift::digest::Algorithm;
+use drift::ghostbay::uploads::Append;
+use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (small, large) = (pattern(1, 1000), pattern(2, 2_000_000));
+    let engine = open(directory.path()).await;
+    put(&engine, "things", "small", &small).await;
+    put(&engine, "things", "large", &large).await;
+    let id = engine
+        .uploads()
+        .begin("a", Algorithm::Sha256)
+        .await
+        .unwrap()
+        .id;
+    let piece = Append {
+        start: None,
+        length: None,
+        body: body(&large.slice(..1_500_000)),
+    };
+    engine.uploads().append("a", &id, piece).await.unwrap();
+    engine.close().await;
+    drop(engine);
+
+    let engine = open(directory.path()).await;
+    assert_eq!(get(&engine, "things", "small").await, Some(small));
+    assert_eq!(get(&engine, "things", "large").await, Some(large.clone()));
+    assert_eq!(engine.uploads().status("a", &id).unwrap().offset, 1_500_000);
+    let rest = Append {
+        start: Some(1_500_000),
+        length: None,
+        body: body(&large.slice(1_500_000..)),
+    };
+    let digest = sha256(&large);
+    engine
+        .uploads()
+        .finish("a", &id, &digest, BUCKET, Some(rest), nothing)
+        .await
+        .unwrap();
+    assert_eq!(blob(&engine, &digest).await, Some(large));
+}
+
+#[tokio::test]
+async fn what_lies_behind_the_committed_tail_is_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let bytes = pattern(1, 400_000);
+    let engine = open(directory.path()).await;
+    put(&engine, "things", "key", &bytes).await;
+    engine.close().await;
+    let length = pack_bytes(&engine);
+    drop(engine);
+    // Remains of a write that was never acknowledged, and a pack that nothing names.
+    let packs = directory.path().join("packs");
+    let pack = std::fs::read_dir(&packs).unwrap().next().unwrap().unwrap();
+    let mut remains = std::fs::read(pack.path()).unwrap();
+    remains.extend_from_slice(&pattern(2, 3_000_000));
+    std::fs::write(pack.path(), remains).unwrap();
+    std::fs::write(packs.join("0001-0000000000ff.pack"), b"begun").unwrap();
+    std::fs::write(packs.join("notes.txt"), b"somebody else's").unwrap();
+
+    let engine = open(directory.path()).await;
+    assert!(packs.join("notes.txt").exists(), "it is none of ours");
+    std::fs::remove_file(packs.join("notes.txt")).unwrap();
+    // The cut is at the tail, which keeps room for the longest trailer.
+    assert!(pack_bytes(&engine) <= length + 4096);
+    assert!(!packs.join("0001-0000000000ff.pack").exists());
+    assert_eq!(get(&engine, "things", "key").await, Some(bytes));
+    // The id of the removed pack is not given out again.
+    put(&engine, "things", "next", &pattern(3, 400_000)).await;
+    assert_eq!(std::fs::read_dir(&packs).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_who_holds_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    let second = LocalStorageEngine::open(directory.path(), EngineOptions::default()).await;
+    let Err(StorageError::InUse { holder, .. }) = second else {
+        panic!("two owners of one store");
+    };
+    assert_eq!(holder, std::process::id().to_string());
+    drop(engine);
+    open(directory.path()).await;
+}
+
+#[tokio::test]
+async fn packs_without_their_index_are_not_taken_for_a_new_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    put(&engine, "things", "key", &pattern(1, 400_000)).await;
+    engine.close().await;
+    drop(engine);
+    let index = directory.path().join("index.redb");
+    let aside = directory.path().join("aside");
+    std::fs::rename(&index, &aside).unwrap();
+    let refused = LocalStorageEngine::open(directory.path(), EngineOptions::default()).await;
+    assert!(refused.err().unwrap().to_string().contains("index.redb"));
+    std::fs::rename(&aside, &index).unwrap();
+    let engine = open(directory.path()).await;
+    assert!(get(&engine, "things", "key").await.is_some());
+}
+
+#[tokio::test]
+async fn a_closed_store_refuses_writes_and_still_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    put(&engine, "things", "key", &"x".into()).await;
+    engine.ready().await.unwrap();
+    engine.close().await;
+    assert_eq!(get(&engine, "things", "key").await, Some("x".into()));
+    let begun = engine.uploads().begin("a", Algorithm::Sha256).await;
+    assert!(begun.is_err());
+}

@@ -1,0 +1,111 @@
+//! What the tests of the engine share.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use drift::digest::{Algorithm, Digest};
+use drift::ghostbay::catalog::{Rows, Transaction};
+use drift::ghostbay::engine::{ByteStream, GetObjectRequest, PutObjectRequest, StorageEngine};
+use drift::ghostbay::pack::accounts::PACKS;
+use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError, blob_key};
+use futures::StreamExt;
+
+pub const BUCKET: &str = "drift-registry";
+
+pub async fn open(directory: &Path) -> LocalStorageEngine {
+    LocalStorageEngine::open(directory, EngineOptions::default())
+        .await
+        .unwrap()
+}
+
+/// Bytes that do not repeat within a window, the same for the same arguments.
+pub fn pattern(seed: u64, length: usize) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
+
+pub fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+/// A body in frames of 60,000 bytes.
+pub fn body(bytes: &Bytes) -> ByteStream<'static> {
+    let frames: Vec<_> = bytes.chunks(60_000).map(Bytes::copy_from_slice).collect();
+    Box::pin(futures::stream::iter(frames.into_iter().map(Ok)))
+}
+
+/// A body that breaks off behind the bytes.
+pub fn broken(bytes: &Bytes) -> ByteStream<'static> {
+    let error = futures::stream::once(async { Err(anyhow::anyhow!("the wire was cut")) });
+    Box::pin(body(bytes).chain(error))
+}
+
+pub async fn collect(mut stream: ByteStream<'_>) -> anyhow::Result<Bytes> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = stream.next().await {
+        bytes.extend_from_slice(&frame?);
+    }
+    Ok(bytes.into())
+}
+
+pub async fn put(engine: &LocalStorageEngine, bucket: &str, key: &str, bytes: &Bytes) -> String {
+    engine
+        .put_object(PutObjectRequest {
+            bucket: bucket.into(),
+            key: key.into(),
+            content_type: "text/plain".into(),
+            content_length: Some(bytes.len() as u64),
+            data: body(bytes),
+        })
+        .await
+        .unwrap()
+}
+
+pub async fn get(engine: &LocalStorageEngine, bucket: &str, key: &str) -> Option<Bytes> {
+    let response = engine
+        .get_object(GetObjectRequest {
+            bucket: bucket.into(),
+            key: key.into(),
+            range: None,
+        })
+        .await
+        .unwrap()?;
+    Some(collect(response.data).await.unwrap())
+}
+
+pub async fn blob(engine: &LocalStorageEngine, digest: &Digest) -> Option<Bytes> {
+    get(engine, BUCKET, &blob_key(digest)).await
+}
+
+/// Nothing to be recorded with a blob.
+pub fn nothing(_: &mut Transaction<'_>) -> Result<(), StorageError> {
+    Ok(())
+}
+
+/// Bytes of records that something refers to, over all packs.
+pub fn live_bytes(engine: &LocalStorageEngine) -> u64 {
+    let rows = engine.catalog().read().unwrap();
+    rows.scan(&PACKS, &[], None)
+        .unwrap()
+        .map(|row| row.unwrap().1.live)
+        .sum()
+}
+
+/// Length of all pack files.
+pub fn pack_bytes(engine: &LocalStorageEngine) -> u64 {
+    std::fs::read_dir(engine.directory().join("packs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum()
+}
+
+pub fn storage_error(error: &anyhow::Error) -> &StorageError {
+    error.downcast_ref().expect("a StorageError")
+}
