@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::blocking::blocking;
-use super::catalog::{Catalog, CommitListener, OpenCatalog, Rows, schema};
+use super::catalog::change_log::{ChangeLog, LogPlace, LogVerifier};
+use super::catalog::{Catalog, OpenCatalog, Rows, schema};
 use super::clock::now_ms;
 use super::disk::{Disk, OsDisk};
 use super::engine::ByteStream;
@@ -24,6 +25,8 @@ use super::{read, recovery};
 pub const INDEX_FILE: &str = "index.redb";
 /// Name of the directory of packs.
 pub const PACKS_DIRECTORY: &str = "packs";
+/// Name of the directory of the change log.
+pub const LOG_DIRECTORY: &str = "log";
 /// Name of the file that a readiness check writes.
 const PROBE_FILE: &str = "ready.probe";
 /// A readiness check's answer holds for so long, so that asking often costs little.
@@ -71,13 +74,6 @@ struct Shared {
     _lock: DirectoryLock,
 }
 
-/// The change log's place in the order of a commit.
-struct NoLog;
-
-impl CommitListener for NoLog {
-    fn committed(&mut self, _: u64, _: &[super::catalog::Change]) {}
-}
-
 impl LocalStorageEngine {
     /// Opens the store in `directory`, or makes one there, with default options.
     pub async fn new(directory: impl AsRef<Path>) -> anyhow::Result<Self> {
@@ -90,7 +86,18 @@ impl LocalStorageEngine {
         options: EngineOptions,
     ) -> Result<Self, StorageError> {
         let directory = directory.as_ref().to_owned();
-        let shared = Arc::new(blocking(move || open(directory, options)).await?);
+        let (shared, verifier) = blocking(move || open(directory, options)).await?;
+        let shared = Arc::new(shared);
+        // Reading the log takes as long as it is long; nothing waits for it, and it does not
+        // keep the store open.
+        let store = Arc::downgrade(&shared);
+        tokio::task::spawn_blocking(move || {
+            if !verifier.reaches()
+                && let Some(store) = store.upgrade()
+            {
+                verifier.close_gap(&store.catalog);
+            }
+        });
         tokio::spawn(keep_house(Arc::downgrade(&shared), shared.stop.clone()));
         Ok(LocalStorageEngine { shared })
     }
@@ -203,15 +210,18 @@ fn probe(directory: &Path) -> Result<(), StorageError> {
         })
 }
 
-fn open(directory: PathBuf, options: EngineOptions) -> Result<Shared, StorageError> {
+fn open(directory: PathBuf, options: EngineOptions) -> Result<(Shared, LogVerifier), StorageError> {
     let file_error = |what: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| StorageError::File { what, path, source }
     };
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let packs = directory.join(PACKS_DIRECTORY);
-    disk.create_directory(&packs)
-        .map_err(file_error("cannot make the directory", &packs))?;
+    let log = directory.join(LOG_DIRECTORY);
+    for directory in [&packs, &log] {
+        disk.create_directory(directory)
+            .map_err(file_error("cannot make the directory", directory))?;
+    }
     let lock = DirectoryLock::acquire(&directory)?;
     let index = directory.join(INDEX_FILE);
     refuse_packs_without_index(&*disk, &index, &packs)?;
@@ -227,6 +237,7 @@ fn open(directory: PathBuf, options: EngineOptions) -> Result<Shared, StorageErr
 
     let rows = catalog.read()?;
     let (store, node) = (schema::store_id(&rows)?, schema::node(&rows)?);
+    let schema = schema::version(&rows)?;
     let plan = recovery::plan(&*disk, &packs, &rows, node)?;
     drop(rows);
     let space = PackSpace::new(
@@ -240,11 +251,25 @@ fn open(directory: PathBuf, options: EngineOptions) -> Result<Shared, StorageErr
     recovery::apply(&plan, &*disk, &packs, &space, store)
         .map_err(file_error("cannot recover", &packs))?;
 
+    let sequence = catalog.sequence();
+    let place = LogPlace {
+        disk: disk.clone(),
+        directory: log,
+        index,
+        store,
+        schema,
+    };
+    let mut log = ChangeLog::open(place, sequence)?;
+    if catalog.migrated() {
+        log.begin_anew(sequence, catalog.read()?)?;
+    }
+    let verifier = log.verifier(sequence);
+    let bodies = SharedPack::new(space.clone());
     let catalog = catalog
-        .start(Box::new(SharedPack::new(space.clone())), Box::new(NoLog))
+        .start(Box::new(bodies), Box::new(log))
         .map_err(file_error("cannot start the committer of", &directory))?;
     let ingest = Ingest::new(catalog.clone(), space.clone());
-    Ok(Shared {
+    let shared = Shared {
         uploads: Uploads::new(ingest.clone()),
         directory,
         options,
@@ -254,7 +279,8 @@ fn open(directory: PathBuf, options: EngineOptions) -> Result<Shared, StorageErr
         ready: tokio::sync::Mutex::default(),
         stop: CancellationToken::new(),
         _lock: lock,
-    })
+    };
+    Ok((shared, verifier))
 }
 
 /// A missing index beside packs is a lost index, not a new store: to begin anew would remove all

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::error::CatalogError;
 use super::redb_map::RedbMap;
 use super::schema;
-use super::table::{Change, RawWrite, Rows, Transaction};
+use super::table::{Change, RawWrite, Rows, Snapshot, Transaction};
 use crate::ghostbay::pack::{Extent, SmallBody};
 
 /// Operations that one transaction takes in at most; it bounds the memory of a batch and the
@@ -29,7 +29,13 @@ pub trait SmallBodies: Send {
 /// Where the committer tells each committed transaction.
 pub trait CommitListener: Send {
     /// Called after the commit of transaction `sequence` and before its callers are answered.
-    fn committed(&mut self, sequence: u64, changes: &[Change]);
+    /// `state` gives the catalog as it stands behind that transaction.
+    fn committed(
+        &mut self,
+        sequence: u64,
+        changes: &[Change],
+        state: &dyn Fn() -> Result<Snapshot, CatalogError>,
+    );
 }
 
 /// An operation in the queue.
@@ -156,7 +162,9 @@ impl Committer {
             Ok(changes) => {
                 if !changes.is_empty() {
                     self.sequence += 1;
-                    self.listener.committed(self.sequence, &changes);
+                    let map = &self.map;
+                    self.listener
+                        .committed(self.sequence, &changes, &|| Ok(Snapshot::new(map.read()?)));
                 }
                 Ok(())
             }

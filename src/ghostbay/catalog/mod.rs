@@ -4,8 +4,10 @@
 //! * [`key`], [`codec`]: keys and rows as bytes
 //! * `redb_map`: the map on redb, whose types stay there
 //! * `committer`: group commit
+//! * [`change_log`]: what the index can be made again from
 //! * [`schema`]: what the catalog says of itself, and the steps from version to version
 
+pub mod change_log;
 pub mod codec;
 mod committer;
 mod error;
@@ -34,7 +36,7 @@ use super::pack::{Extent, SmallBody};
 pub struct OpenCatalog {
     map: Arc<RedbMap>,
     sequence: u64,
-    migrated: Vec<(u64, Vec<Change>)>,
+    migrated: bool,
 }
 
 impl OpenCatalog {
@@ -65,9 +67,9 @@ impl OpenCatalog {
         self.sequence
     }
 
-    /// The transactions that opening made, for the change log.
-    pub fn migrated(&self) -> &[(u64, Vec<Change>)] {
-        &self.migrated
+    /// Whether opening changed the schema: the change log then needs a new checkpoint.
+    pub fn migrated(&self) -> bool {
+        self.migrated
     }
 
     /// Starts the committer.

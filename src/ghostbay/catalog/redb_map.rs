@@ -149,8 +149,6 @@ impl RawWrite for Writing<'_> {
 pub(super) fn write_once<T>(
     map: &RedbMap,
     work: impl FnOnce(&mut Transaction<'_>) -> Result<T, CatalogError>,
-) -> Result<(T, Vec<super::table::Change>), CatalogError> {
-    let mut changes = Vec::new();
-    let done = map.write(|rows| work(&mut Transaction::new(rows, &mut changes)))?;
-    Ok((done, changes))
+) -> Result<T, CatalogError> {
+    map.write(|rows| work(&mut Transaction::new(rows, &mut Vec::new())))
 }

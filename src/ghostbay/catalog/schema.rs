@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::codec::Value;
 use super::error::CatalogError;
 use super::redb_map::{self, RedbMap};
-use super::table::{Change, Rows, Table, Transaction};
+use super::table::{Rows, Table, Transaction};
 
 /// The catalog's own facts, by name.
 pub const META: Table<String, MetaRow> = Table::new(0x01, "meta");
@@ -15,7 +15,8 @@ pub const META: Table<String, MetaRow> = Table::new(0x01, "meta");
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum MetaRow {
     /// A number: `schema` (version), `sequence` (of the last transaction), `node` (0 to 65535,
-    /// the upper bits of the pack ids that this writer gives out).
+    /// the upper bits of the pack ids that this writer gives out), `log_gaps` (how often the
+    /// change log was found not to reach the index).
     Number(u64),
     /// An identity: `store`.
     Id([u8; 16]),
@@ -92,6 +93,12 @@ pub fn store_id(rows: &impl Rows) -> Result<Uuid, CatalogError> {
     }
 }
 
+/// Notes that the change log had a gap; a commit, so that a checkpoint can be taken behind it.
+pub(super) fn note_log_gap(transaction: &mut Transaction<'_>) -> Result<(), CatalogError> {
+    let gaps = number(transaction, "log_gaps")?.unwrap_or(0);
+    set_number(transaction, "log_gaps", gaps + 1)
+}
+
 /// Writes a new store's identity; for the first migration.
 pub fn set_identity(transaction: &mut Transaction<'_>, store: Uuid) -> Result<(), CatalogError> {
     transaction.put(&META, &"store".to_owned(), &MetaRow::Id(*store.as_bytes()))?;
@@ -100,11 +107,9 @@ pub fn set_identity(transaction: &mut Transaction<'_>, store: Uuid) -> Result<()
 
 /// Brings the catalog to the newest version, each step in a transaction of its own.
 ///
-/// Gives each step's changes with its sequence number, for the change log.
-pub(super) fn migrate(
-    map: &RedbMap,
-    steps: &[Step],
-) -> Result<Vec<(u64, Vec<Change>)>, CatalogError> {
+/// Whether there was a step to make. Its rows are not in the change log, which begins anew with a
+/// checkpoint.
+pub(super) fn migrate(map: &RedbMap, steps: &[Step]) -> Result<bool, CatalogError> {
     let snapshot = super::table::Snapshot::new(map.read()?);
     let found = version(&snapshot)?;
     let mut sequence = sequence(&snapshot)?;
@@ -113,7 +118,7 @@ pub(super) fn migrate(
     if found > known {
         return Err(CatalogError::NewerSchema { found, known });
     }
-    let mut made = Vec::new();
+    let mut migrated = false;
     for step in steps.iter().filter(|step| step.version > found) {
         sequence += 1;
         tracing::info!(
@@ -121,12 +126,12 @@ pub(super) fn migrate(
             name = step.name,
             "migrating the index"
         );
-        let ((), changes) = redb_map::write_once(map, |transaction| {
+        redb_map::write_once(map, |transaction| {
             (step.apply)(transaction)?;
             set_number(transaction, "schema", u64::from(step.version))?;
             set_sequence(transaction, sequence)
         })?;
-        made.push((sequence, changes));
+        migrated = true;
     }
-    Ok(made)
+    Ok(migrated)
 }

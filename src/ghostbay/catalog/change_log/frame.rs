@@ -1,0 +1,232 @@
+//! Frames: the rows of a transaction, or of a whole catalog, as checksummed bytes.
+//!
+//! A frame is its payload's length, a checksum chained to the frame before, and the payload: the
+//! transaction's sequence number, whether it is the transaction's last frame, and rows. What is
+//! chained cannot be put together from pieces of other files, and a torn end is seen.
+
+use crate::ghostbay::catalog::table::Change;
+
+/// Length and checksum before a frame's payload, in bytes.
+pub const FRAME_HEADER_BYTES: usize = 8;
+/// A frame is closed when its payload has grown to this.
+pub const FRAME_BYTES_TARGET: usize = 1 << 20;
+/// The most bytes that a payload can have: the target and one row more, of the greatest length.
+pub const FRAME_BYTES_MAX: usize = FRAME_BYTES_TARGET + (17 << 20);
+
+const FLAG_LAST: u8 = 1;
+const ROW_DELETED: u8 = 0;
+const ROW_PUT: u8 = 1;
+
+/// Why a frame could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The bytes end within the frame.
+    #[error("cut short")]
+    Short,
+    /// Length, checksum or rows are not what was written.
+    #[error("damaged")]
+    Damaged,
+}
+
+/// Writes frames, each chained to the one before.
+pub struct FrameWriter {
+    chain: u32,
+}
+
+impl FrameWriter {
+    /// A writer whose first frame is chained to `chain`, the checksum of the file's header.
+    pub fn new(chain: u32) -> Self {
+        FrameWriter { chain }
+    }
+
+    /// Appends one transaction to `out`, as one frame or several.
+    pub fn transaction(&mut self, sequence: u64, changes: &[Change], out: &mut Vec<u8>) {
+        let mut payload = Payload::new(sequence);
+        for (key, value) in changes {
+            if payload.bytes.len() >= FRAME_BYTES_TARGET {
+                self.frame(payload.close(false), out);
+                payload = Payload::new(sequence);
+            }
+            payload.row(key, value.as_deref());
+        }
+        self.frame(payload.close(true), out);
+    }
+
+    /// Appends one frame of rows that are put, `last` or not.
+    pub fn rows<'a>(
+        &mut self,
+        sequence: u64,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        last: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let mut payload = Payload::new(sequence);
+        for (key, value) in rows {
+            payload.row(key, Some(value));
+        }
+        self.frame(payload.close(last), out);
+    }
+
+    fn frame(&mut self, payload: Vec<u8>, out: &mut Vec<u8>) {
+        let length = (payload.len() as u32).to_le_bytes();
+        self.chain = checksum(self.chain, length, &payload);
+        out.extend_from_slice(&length);
+        out.extend_from_slice(&self.chain.to_le_bytes());
+        out.extend_from_slice(&payload);
+    }
+}
+
+fn checksum(chain: u32, length: [u8; 4], payload: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(&chain.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c_append(crc, &length), payload)
+}
+
+struct Payload {
+    bytes: Vec<u8>,
+}
+
+impl Payload {
+    fn new(sequence: u64) -> Self {
+        let mut bytes = sequence.to_le_bytes().to_vec();
+        bytes.push(0);
+        Payload { bytes }
+    }
+
+    fn row(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.bytes.push(if value.is_some() {
+            ROW_PUT
+        } else {
+            ROW_DELETED
+        });
+        for field in std::iter::once(key).chain(value) {
+            self.bytes
+                .extend_from_slice(&(field.len() as u32).to_le_bytes());
+            self.bytes.extend_from_slice(field);
+        }
+    }
+
+    fn close(mut self, last: bool) -> Vec<u8> {
+        self.bytes[8] = if last { FLAG_LAST } else { 0 };
+        self.bytes
+    }
+}
+
+/// A frame that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The transaction that its rows belong to.
+    pub sequence: u64,
+    /// Whether the transaction ends with it.
+    pub last: bool,
+    /// The rows.
+    pub changes: Vec<Change>,
+}
+
+/// Length of the payload that a frame's header announces.
+pub fn payload_bytes(header: &[u8; FRAME_HEADER_BYTES]) -> Result<usize, FrameError> {
+    let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+    if (9..=FRAME_BYTES_MAX).contains(&length) {
+        Ok(length)
+    } else {
+        Err(FrameError::Damaged)
+    }
+}
+
+/// Reads a frame that is chained to `chain`, and moves the chain on.
+pub fn decode(
+    chain: &mut u32,
+    header: &[u8; FRAME_HEADER_BYTES],
+    payload: &[u8],
+) -> Result<Frame, FrameError> {
+    let length = [header[0], header[1], header[2], header[3]];
+    let stored = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+    if payload.len() != payload_bytes(header)? || checksum(*chain, length, payload) != stored {
+        return Err(FrameError::Damaged);
+    }
+    *chain = stored;
+    let (sequence, rest) = payload.split_first_chunk().ok_or(FrameError::Damaged)?;
+    let (flags, mut rest) = rest.split_first().ok_or(FrameError::Damaged)?;
+    let mut changes = Vec::new();
+    while let Some((kind, fields)) = rest.split_first() {
+        rest = fields;
+        let key = field(&mut rest)?.to_vec();
+        let value = match *kind {
+            ROW_PUT => Some(field(&mut rest)?.to_vec()),
+            ROW_DELETED => None,
+            _ => return Err(FrameError::Damaged),
+        };
+        changes.push((key, value));
+    }
+    Ok(Frame {
+        sequence: u64::from_le_bytes(*sequence),
+        last: flags & FLAG_LAST != 0,
+        changes,
+    })
+}
+
+fn field<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], FrameError> {
+    let (length, behind) = rest.split_first_chunk().ok_or(FrameError::Damaged)?;
+    let (field, behind) = behind
+        .split_at_checked(u32::from_le_bytes(*length) as usize)
+        .ok_or(FrameError::Damaged)?;
+    *rest = behind;
+    Ok(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(mut bytes: &[u8], mut chain: u32) -> Result<Vec<Frame>, FrameError> {
+        let mut frames = Vec::new();
+        while !bytes.is_empty() {
+            let (header, rest) = bytes.split_first_chunk().ok_or(FrameError::Short)?;
+            let (payload, rest) = rest
+                .split_at_checked(payload_bytes(header)?)
+                .ok_or(FrameError::Short)?;
+            frames.push(decode(&mut chain, header, payload)?);
+            bytes = rest;
+        }
+        Ok(frames)
+    }
+
+    #[test]
+    fn transactions_come_back_and_long_ones_in_several_frames() {
+        let short = vec![(b"a".to_vec(), Some(b"1".to_vec())), (b"b".to_vec(), None)];
+        let long: Vec<Change> = (0..40u8)
+            .map(|n| (vec![n], Some(vec![n; 100_000])))
+            .collect();
+        let mut writer = FrameWriter::new(7);
+        let mut bytes = Vec::new();
+        writer.transaction(1, &short, &mut bytes);
+        writer.transaction(2, &long, &mut bytes);
+        let frames = read(&bytes, 7).unwrap();
+        assert_eq!(frames[0].changes, short);
+        assert!(frames[0].last);
+        assert!(frames.len() > 3);
+        let rest: Vec<Change> = frames[1..]
+            .iter()
+            .flat_map(|frame| frame.changes.clone())
+            .collect();
+        assert_eq!(rest, long);
+        let lasts = frames[1..].iter().filter(|frame| frame.last).count();
+        assert_eq!(lasts, 1);
+        assert!(frames[1..].iter().all(|frame| frame.sequence == 2));
+    }
+
+    #[test]
+    fn no_flipped_bit_goes_unseen_and_no_frame_can_be_moved() {
+        let mut writer = FrameWriter::new(7);
+        let mut bytes = Vec::new();
+        writer.transaction(1, &[(b"k".to_vec(), Some(b"v".to_vec()))], &mut bytes);
+        let one = bytes.len();
+        writer.transaction(2, &[(b"k".to_vec(), None)], &mut bytes);
+        for bit in 0..8 * bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&damaged, 7).is_err(), "bit {bit}");
+        }
+        assert!(read(&bytes, 8).is_err(), "another file's chain");
+        assert!(read(&bytes[one..], 7).is_err(), "a frame out of its place");
+    }
+}

@@ -1,0 +1,408 @@
+//! The change log: from it alone the index can be made again.
+//!
+//! After each commit and before its callers are answered, the transaction's rows are appended to
+//! the newest file of changes (ORDERING.md, O3); a sync follows within a second. A checkpoint is the
+//! whole catalog as it stood behind one transaction. The newest checkpoint and the changes
+//! behind it are the catalog.
+//!
+//! * [`frame`]: rows as checksummed, chained bytes
+//! * [`file`]: the files' names and headers, and reading them
+//! * `checkpoint`: writing a checkpoint
+
+mod checkpoint;
+pub mod file;
+pub mod frame;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Catalog;
+use super::committer::CommitListener;
+use super::error::CatalogError;
+use super::schema;
+use super::table::{Change, Snapshot};
+use crate::ghostbay::clock::now_ms;
+use crate::ghostbay::disk::{Disk, DiskFile};
+
+use file::{Kind, LogHeader, file_name, parse_file_name};
+use frame::FrameWriter;
+
+/// What was appended is synced after this at the latest.
+pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A log shorter than this is not worth a checkpoint, however small the index, in bytes.
+const CHECKPOINT_FLOOR_BYTES: u64 = 16 << 20;
+
+/// Where a log lies and whose it is.
+#[derive(Clone)]
+pub struct LogPlace {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The directory, which exists.
+    pub directory: PathBuf,
+    /// The index's file: the log may grow as long.
+    pub index: PathBuf,
+    /// The store.
+    pub store: Uuid,
+    /// Version of the catalog's schema.
+    pub schema: u32,
+}
+
+impl LogPlace {
+    fn header(&self, kind: Kind, sequence: u64) -> LogHeader {
+        LogHeader {
+            kind,
+            schema: self.schema,
+            store: self.store,
+            sequence,
+            begun_ms: now_ms(),
+        }
+    }
+}
+
+/// The open log.
+pub struct ChangeLog {
+    place: LogPlace,
+    tail: Option<Tail>,
+    /// Bytes of all changes that no checkpoint covers.
+    uncovered_bytes: u64,
+    shared: Arc<Shared>,
+    syncer: Option<JoinHandle<()>>,
+    checkpointer: Option<JoinHandle<()>>,
+}
+
+/// The file that is appended to.
+struct Tail {
+    file: Arc<dyn DiskFile>,
+    offset: u64,
+    writer: FrameWriter,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// The log misses a transaction: only a checkpoint can make it whole again.
+    gap: AtomicBool,
+    sync: Mutex<SyncState>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct SyncState {
+    unsynced: Option<Arc<dyn DiskFile>>,
+    closed: bool,
+}
+
+impl ChangeLog {
+    /// Opens the log behind transaction `sequence` and begins a new file of changes.
+    ///
+    /// The log is not read: whether it reaches `sequence` is found out by [`ChangeLog::verifier`],
+    /// off the start.
+    pub fn open(place: LogPlace, sequence: u64) -> Result<Self, CatalogError> {
+        let failed = |error| CatalogError::Log(Arc::new(error));
+        let mut uncovered_bytes = 0;
+        let mut covered = false;
+        for name in place.disk.list(&place.directory).map_err(failed)? {
+            let path = place.directory.join(&name);
+            match parse_file_name(&name) {
+                Some((Kind::Changes, _)) => {
+                    uncovered_bytes += place
+                        .disk
+                        .open(&path)
+                        .and_then(|file| file.length())
+                        .map_err(failed)?;
+                }
+                Some((Kind::Checkpoint, _)) => covered = true,
+                None if name.ends_with(file::TEMPORARY_SUFFIX) => {
+                    place.disk.remove(&path).map_err(failed)?;
+                }
+                None => {}
+            }
+        }
+        let shared = Arc::new(Shared::default());
+        shared.gap.store(!covered, Ordering::Relaxed);
+        let tail = Tail::begin(&place, sequence + 1).map_err(failed)?;
+        let syncer = std::thread::Builder::new()
+            .name("log-sync".into())
+            .spawn({
+                let shared = shared.clone();
+                move || shared.sync_until_closed()
+            })
+            .map_err(failed)?;
+        Ok(ChangeLog {
+            place,
+            tail: Some(tail),
+            uncovered_bytes,
+            shared,
+            syncer: Some(syncer),
+            checkpointer: None,
+        })
+    }
+
+    /// What finds out whether the log reaches `sequence` without a gap.
+    pub fn verifier(&self, sequence: u64) -> LogVerifier {
+        LogVerifier {
+            directory: self.place.directory.clone(),
+            sequence,
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Takes a checkpoint of the state behind transaction `sequence`, whatever the log holds.
+    pub fn begin_anew(&mut self, sequence: u64, state: Snapshot) -> Result<(), CatalogError> {
+        self.checkpoint(sequence, state)
+            .map_err(|error| CatalogError::Log(Arc::new(error)))
+    }
+
+    fn append(&mut self, sequence: u64, changes: &[Change]) -> io::Result<()> {
+        let Some(tail) = &mut self.tail else {
+            return Ok(());
+        };
+        let mut bytes = Vec::new();
+        tail.writer.transaction(sequence, changes, &mut bytes);
+        tail.file.write_at(&bytes, tail.offset)?;
+        tail.offset += bytes.len() as u64;
+        self.uncovered_bytes += bytes.len() as u64;
+        let mut sync = self
+            .shared
+            .sync
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if sync.unsynced.is_none() {
+            sync.unsynced = Some(tail.file.clone());
+            self.shared.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Begins a new file of changes behind `sequence` and has the state at it written out.
+    fn checkpoint(&mut self, sequence: u64, state: Snapshot) -> io::Result<()> {
+        // One at a time; and the file that is left is synced before anything relies on the next.
+        if let Some(tail) = &self.tail {
+            tail.file.sync_data()?;
+        }
+        self.tail = Some(Tail::begin(&self.place, sequence + 1)?);
+        self.uncovered_bytes = 0;
+        self.shared.gap.store(false, Ordering::Relaxed);
+        let (place, shared) = (self.place.clone(), self.shared.clone());
+        let thread = std::thread::Builder::new().name("checkpoint".into());
+        self.checkpointer = Some(thread.spawn(move || {
+            let written = checkpoint::write(&place, sequence, &state);
+            drop(state);
+            match written {
+                Ok(rows) => tracing::debug!(sequence, rows, "took a checkpoint of the index"),
+                Err(error) => {
+                    shared.gap.store(true, Ordering::Relaxed);
+                    tracing::error!(%error, sequence, "a checkpoint of the index failed; the next commit tries again");
+                }
+            }
+        })?);
+        Ok(())
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        if self
+            .checkpointer
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+        {
+            return false;
+        }
+        if self.shared.gap.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.uncovered_bytes > CHECKPOINT_FLOOR_BYTES && {
+            let index = std::fs::metadata(&self.place.index).map_or(0, |index| index.len());
+            self.uncovered_bytes > index
+        }
+    }
+}
+
+impl CommitListener for ChangeLog {
+    fn committed(
+        &mut self,
+        sequence: u64,
+        changes: &[Change],
+        state: &dyn Fn() -> Result<Snapshot, CatalogError>,
+    ) {
+        if let Err(error) = self.append(sequence, changes) {
+            // The commit stands: the index has it. Only the log does not, until a checkpoint.
+            tracing::error!(%error, sequence, "the change log could not be written");
+            self.tail = None;
+            self.shared.gap.store(true, Ordering::Relaxed);
+        }
+        if !self.checkpoint_is_due() {
+            return;
+        }
+        let begun = state()
+            .map_err(io::Error::other)
+            .and_then(|state| self.checkpoint(sequence, state));
+        if let Err(error) = begun {
+            tracing::error!(%error, sequence, "no checkpoint of the index could be begun");
+            self.tail = None;
+            self.shared.gap.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for ChangeLog {
+    fn drop(&mut self) {
+        {
+            let mut sync = self
+                .shared
+                .sync
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            sync.closed = true;
+            self.shared.wake.notify_one();
+        }
+        for thread in [self.checkpointer.take(), self.syncer.take()]
+            .into_iter()
+            .flatten()
+        {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the change log had panicked");
+            }
+        }
+    }
+}
+
+impl Tail {
+    fn begin(place: &LogPlace, sequence: u64) -> io::Result<Self> {
+        let path = place.directory.join(file_name(Kind::Changes, sequence));
+        // A file of that name holds no transaction that was committed: it was begun behind the
+        // same sequence by a start that committed nothing.
+        match place.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = place.disk.create(&path)?;
+        let (header, chain) = place.header(Kind::Changes, sequence).encode();
+        file.write_at(&header, 0)?;
+        place.disk.sync_directory(&place.directory)?;
+        Ok(Tail {
+            file,
+            offset: header.len() as u64,
+            writer: FrameWriter::new(chain),
+        })
+    }
+}
+
+impl Shared {
+    fn sync_until_closed(&self) {
+        loop {
+            let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+            while sync.unsynced.is_none() && !sync.closed {
+                sync = self.wake.wait(sync).unwrap_or_else(PoisonError::into_inner);
+            }
+            if !sync.closed {
+                // More is gathered until the interval has passed, or the log is closed.
+                sync = self
+                    .wake
+                    .wait_timeout_while(sync, SYNC_INTERVAL, |sync| !sync.closed)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+            let (unsynced, closed) = (sync.unsynced.take(), sync.closed);
+            drop(sync);
+            if let Some(file) = unsynced
+                && let Err(error) = file.sync_data()
+            {
+                self.gap.store(true, Ordering::Relaxed);
+                tracing::error!(%error, "the change log could not be synced; the next commit takes a checkpoint");
+            }
+            if closed {
+                return;
+            }
+        }
+    }
+}
+
+/// Finds out whether a log reaches the index.
+pub struct LogVerifier {
+    directory: PathBuf,
+    sequence: u64,
+    shared: Arc<Shared>,
+}
+
+impl LogVerifier {
+    /// Makes a commit, and with it a checkpoint.
+    pub fn close_gap(self, catalog: &Catalog) {
+        tracing::warn!("the change log does not reach the index; taking a checkpoint");
+        self.shared.gap.store(true, Ordering::Relaxed);
+        match catalog.transact_blocking(schema::note_log_gap) {
+            Ok(Ok(())) | Err(CatalogError::Closed) => {}
+            Ok(Err(error)) | Err(error) => {
+                tracing::error!(%error, "no checkpoint of the index was taken");
+            }
+        }
+    }
+
+    /// Reads the log; whether it reaches the index.
+    pub fn reaches(&self) -> bool {
+        replay(&self.directory, |_| ())
+            .is_ok_and(|reached| reached.is_some_and(|reached| reached >= self.sequence))
+    }
+}
+
+/// Reads the newest checkpoint and the changes behind it, as far as they go without a gap.
+///
+/// Gives each transaction's rows to `apply`, a checkpoint's first; a transaction whose last frame
+/// is missing is given in part, and not counted. Answers the last sequence that is whole, `None`
+/// without a checkpoint.
+pub fn replay(
+    directory: &Path,
+    mut apply: impl FnMut(frame::Frame),
+) -> Result<Option<u64>, file::LogReadError> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        if let Some(name) = entry?.file_name().to_str()
+            && let Some(file) = parse_file_name(name)
+        {
+            files.push(file);
+        }
+    }
+    files.sort_by_key(|(_, sequence)| *sequence);
+    let checkpoint = files
+        .iter()
+        .rposition(|(kind, _)| *kind == Kind::Checkpoint);
+    let Some(checkpoint) = checkpoint else {
+        return Ok(None);
+    };
+    let mut reached = None;
+    for (kind, sequence) in &files[checkpoint..] {
+        if *kind == Kind::Changes && reached.is_none_or(|reached| *sequence > reached + 1) {
+            break;
+        }
+        let mut reader = file::LogReader::open(&directory.join(file_name(*kind, *sequence)))?;
+        loop {
+            let frame = match reader.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                // A torn end: what follows in the next file is judged by its sequence.
+                Err(file::LogReadError::Frame(_)) if *kind == Kind::Changes => break,
+                Err(error) => return Err(error),
+            };
+            if *kind == Kind::Changes && reached.is_some_and(|reached| frame.sequence <= reached) {
+                continue;
+            }
+            if *kind == Kind::Changes && reached != Some(frame.sequence - 1) {
+                return Ok(reached);
+            }
+            let (last, sequence) = (frame.last, frame.sequence);
+            apply(frame);
+            if last {
+                reached = Some(sequence);
+            }
+        }
+    }
+    Ok(reached)
+}
+
+#[cfg(test)]
+mod tests;

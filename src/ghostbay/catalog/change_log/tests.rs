@@ -1,0 +1,181 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::ghostbay::catalog::key::KeyWriter;
+use crate::ghostbay::catalog::table::{RawRead, RawScan};
+use crate::ghostbay::disk::OsDisk;
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A catalog's state, held in memory.
+struct State(Map);
+
+impl RawRead for State {
+    fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<bool, CatalogError> {
+        Ok(self.0.get(key).map(|value| found(value)).is_some())
+    }
+
+    fn range(&self, from: &[u8], _: bool, to: &[u8]) -> Result<RawScan<'_>, CatalogError> {
+        let rows = self.0.range(from.to_vec()..to.to_vec());
+        Ok(Box::new(
+            rows.map(|(key, value)| Ok((key.clone(), value.clone()))),
+        ))
+    }
+}
+
+struct Catalog {
+    directory: tempfile::TempDir,
+    map: Map,
+    sequence: u64,
+}
+
+impl Catalog {
+    fn new() -> Self {
+        Catalog {
+            directory: tempfile::tempdir().unwrap(),
+            map: Map::new(),
+            sequence: 0,
+        }
+    }
+
+    fn open(&self) -> ChangeLog {
+        let place = LogPlace {
+            disk: Arc::new(OsDisk),
+            directory: self.directory.path().to_owned(),
+            index: self.directory.path().join("index.redb"),
+            store: Uuid::from_u128(1),
+            schema: 1,
+        };
+        ChangeLog::open(place, self.sequence).unwrap()
+    }
+
+    fn commit(&mut self, log: &mut ChangeLog, key: u32, value: Option<Vec<u8>>) {
+        let mut writer = KeyWriter::new();
+        writer.u8(0x7e).u32(key);
+        let key = writer.into_bytes();
+        match &value {
+            Some(value) => self.map.insert(key.clone(), value.clone()),
+            None => self.map.remove(&key),
+        };
+        self.sequence += 1;
+        let map = self.map.clone();
+        log.committed(self.sequence, &[(key, value)], &|| {
+            Ok(Snapshot::new(Box::new(State(map.clone()))))
+        });
+    }
+
+    fn replayed(&self) -> (Option<u64>, Map) {
+        let mut map = Map::new();
+        let reached = replay(self.directory.path(), |frame| {
+            for (key, value) in frame.changes {
+                match value {
+                    Some(value) => map.insert(key, value),
+                    None => map.remove(&key),
+                };
+            }
+        })
+        .unwrap();
+        (reached, map)
+    }
+
+    fn files(&self, suffix: &str) -> Vec<PathBuf> {
+        let mut files: Vec<_> = std::fs::read_dir(self.directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().ends_with(suffix))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+#[test]
+fn checkpoint_and_changes_together_are_the_catalog() {
+    let mut catalog = Catalog::new();
+    for _ in 0..3 {
+        let mut log = catalog.open();
+        for n in 0..50 {
+            let value = (n % 7 != 0).then(|| vec![n as u8; 100]);
+            catalog.commit(&mut log, n % 20, value);
+        }
+    }
+    assert_eq!(catalog.replayed(), (Some(150), catalog.map.clone()));
+    assert_eq!(catalog.files(CHECKPOINT).len(), 1);
+    assert!(catalog.open().verifier(150).reaches());
+}
+
+const CHECKPOINT: &str = file::CHECKPOINT_SUFFIX;
+const CHANGES: &str = file::CHANGES_SUFFIX;
+
+#[test]
+fn a_log_that_outgrows_the_index_is_replaced_by_a_checkpoint() {
+    let mut catalog = Catalog::new();
+    let mut log = catalog.open();
+    for n in 0..40 {
+        catalog.commit(&mut log, n % 4, Some(vec![n as u8; 1 << 20]));
+    }
+    drop(log);
+    let logged: u64 = catalog
+        .files(CHANGES)
+        .iter()
+        .map(|path| path.metadata().unwrap().len())
+        .sum();
+    assert!(logged < 2 * CHECKPOINT_FLOOR_BYTES, "{logged} bytes");
+    assert_eq!(catalog.replayed(), (Some(40), catalog.map.clone()));
+}
+
+#[test]
+fn a_torn_end_is_seen_and_closed_by_a_checkpoint() {
+    let mut catalog = Catalog::new();
+    let mut log = catalog.open();
+    for n in 0..10 {
+        catalog.commit(&mut log, n, Some(vec![1; 50]));
+    }
+    drop(log);
+    // A power cut took the last second of the log, but not the index.
+    let path = catalog.files(CHANGES).pop().unwrap();
+    let length = path.metadata().unwrap().len();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(length - 70).unwrap();
+    let (reached, _) = catalog.replayed();
+    assert!(reached.unwrap() < 10);
+
+    let mut log = catalog.open();
+    let verifier = log.verifier(10);
+    assert!(!verifier.reaches());
+    verifier.shared.gap.store(true, Ordering::Relaxed);
+    catalog.commit(&mut log, 99, Some(vec![2]));
+    drop(log);
+    assert_eq!(catalog.replayed(), (Some(11), catalog.map.clone()));
+}
+
+#[test]
+fn a_checkpoint_that_was_not_finished_is_removed_and_not_read() {
+    let mut catalog = Catalog::new();
+    let mut log = catalog.open();
+    catalog.commit(&mut log, 1, Some(vec![1]));
+    drop(log);
+    let begun = catalog
+        .directory
+        .path()
+        .join("00000000000000ff.checkpoint.tmp");
+    std::fs::write(&begun, b"begun").unwrap();
+    let log = catalog.open();
+    assert!(!begun.exists());
+    drop(log);
+    assert_eq!(catalog.replayed(), (Some(1), catalog.map.clone()));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_an_error_not_a_shorter_catalog() {
+    let mut catalog = Catalog::new();
+    let mut log = catalog.open();
+    catalog.commit(&mut log, 1, Some(vec![1; 5000]));
+    drop(log);
+    let path = catalog.files(CHECKPOINT).pop().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(replay(catalog.directory.path(), |_| ()).is_err());
+}
