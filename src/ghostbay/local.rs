@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::blocking::blocking;
@@ -70,6 +71,7 @@ struct Shared {
     uploads: Uploads,
     ready: tokio::sync::Mutex<Option<Instant>>,
     stop: CancellationToken,
+    house: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     /// Let go last: whoever comes next finds everything closed.
     _lock: DirectoryLock,
 }
@@ -98,7 +100,8 @@ impl LocalStorageEngine {
                 verifier.close_gap(&store.catalog);
             }
         });
-        tokio::spawn(keep_house(Arc::downgrade(&shared), shared.stop.clone()));
+        let house = tokio::spawn(keep_house(Arc::downgrade(&shared), shared.stop.clone()));
+        *shared.house.lock().await = Some(house);
         Ok(LocalStorageEngine { shared })
     }
 
@@ -169,9 +172,15 @@ impl LocalStorageEngine {
         Ok(())
     }
 
-    /// Commits what is queued and refuses whatever comes later. Reads go on.
+    /// Commits what is queued and refuses whatever comes later. Reads go on. When the last clone
+    /// is dropped behind it, the directory is free for the next owner.
     pub async fn close(&self) {
         self.shared.stop.cancel();
+        if let Some(house) = self.shared.house.lock().await.take()
+            && let Err(error) = house.await
+        {
+            tracing::error!(%error, "housekeeping had failed");
+        }
         let shared = self.shared.clone();
         let closed = tokio::task::spawn_blocking(move || shared.close()).await;
         if let Err(error) = closed {
@@ -278,6 +287,7 @@ fn open(directory: PathBuf, options: EngineOptions) -> Result<(Shared, LogVerifi
         ingest,
         ready: tokio::sync::Mutex::default(),
         stop: CancellationToken::new(),
+        house: tokio::sync::Mutex::default(),
         _lock: lock,
     };
     Ok((shared, verifier))

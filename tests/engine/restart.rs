@@ -83,6 +83,7 @@ async fn a_second_process_is_told_who_holds_the_store() {
         panic!("two owners of one store");
     };
     assert_eq!(holder, std::process::id().to_string());
+    engine.close().await;
     drop(engine);
     open(directory.path()).await;
 }

@@ -112,15 +112,15 @@ pub fn set_identity(transaction: &mut Transaction<'_>, store: Uuid) -> Result<()
 pub(super) fn migrate(map: &RedbMap, steps: &[Step]) -> Result<bool, CatalogError> {
     let snapshot = super::table::Snapshot::new(map.read()?);
     let found = version(&snapshot)?;
-    let mut sequence = sequence(&snapshot)?;
+    let sequence = sequence(&snapshot)?;
     drop(snapshot);
     let known = steps.last().map_or(0, |step| step.version);
     if found > known {
         return Err(CatalogError::NewerSchema { found, known });
     }
     let mut migrated = false;
-    for step in steps.iter().filter(|step| step.version > found) {
-        sequence += 1;
+    let pending = steps.iter().filter(|step| step.version > found);
+    for (sequence, step) in (sequence + 1..).zip(pending) {
         tracing::info!(
             version = step.version,
             name = step.name,
