@@ -2,8 +2,11 @@
 //!
 //! * [`ghostbay`]: the object store
 //! * [`oci`]: the vocabulary of the OCI specifications
+//! * [`auth`]: who may do what
 //! * [`digest`], [`range`]: what the two share
 
+#[cfg(feature = "server")]
+pub mod auth;
 pub mod digest;
 pub mod ghostbay;
 #[path = "../migrations/mod.rs"]

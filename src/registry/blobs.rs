@@ -1,0 +1,196 @@
+//! Blobs in repositories: reading, mounting, deleting.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::tables::{
+    BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, EdgeKey, HolderKey, MANIFESTS, REFERENCES,
+};
+use super::{Registry, RegistryError, now_ms, repositories};
+use crate::digest::Digest;
+use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
+use crate::oci::{RepositoryName, Role};
+use crate::registry::interim::engine::ByteStream;
+use crate::registry::interim::{LocalStorageEngine, ObjectRow, blob_key};
+
+/// Holders of a blob that a mount without a source looks at. A caller who may read none of so
+/// many uploads the blob instead.
+const HOLDERS_TRIED_MAX: usize = 1_000;
+
+/// A blob that the repository holds.
+pub struct Blob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    object: ObjectRow,
+    storage: Arc<LocalStorageEngine>,
+}
+
+impl Blob {
+    /// The bytes of `range`, which lies within the blob's size.
+    pub fn read(&self, range: Range<u64>) -> ByteStream<'static> {
+        self.storage.read_object(&self.object, range)
+    }
+}
+
+impl Registry {
+    /// The blob, if this repository holds it. That another one does is no help
+    /// (CVE-2024-39897), and a damaged blob is as good as none, so that clients push it again.
+    pub fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Blob, RegistryError> {
+        let rows = self.storage.catalog().read()?;
+        let object = if rows.contains(&BLOB_LINKS, &ContentKey::new(repository, digest))? {
+            self.object(&rows, digest)?
+        } else {
+            None
+        };
+        let object = object.ok_or_else(|| unknown(repository, digest))?;
+        Ok(Blob {
+            digest: *digest,
+            size: object.size,
+            object,
+            storage: self.storage.clone(),
+        })
+    }
+
+    /// Links a blob of another repository into this one (distribution-spec, "Mounting a blob
+    /// from another repository"). `false` means that the client has to upload it, and is all
+    /// that a caller learns who may not read the source, or where there is nothing to mount.
+    ///
+    /// Without `from`, any repository that holds the blob and that the caller may read will do.
+    pub async fn mount(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        from: Option<&RepositoryName>,
+        may_read: impl Fn(&RepositoryName) -> bool + Send + 'static,
+    ) -> Result<bool, RegistryError> {
+        let source = {
+            let rows = self.storage.catalog().read()?;
+            let source = match from {
+                Some(from) => Some(from.clone()).filter(&may_read),
+                None => readable_holder(&rows, digest, &may_read)?,
+            };
+            // The bytes stay for as long as the source is linked, which the transaction checks.
+            match source {
+                Some(source) if self.object(&rows, digest)?.is_some() => source,
+                _ => return Ok(false),
+            }
+        };
+        let (repository, digest) = (repository.clone(), *digest);
+        let now = now_ms();
+        self.storage
+            .catalog()
+            .transact(move |transaction| {
+                // Asked again: the right may have been taken away meanwhile.
+                let held = transaction.contains(&BLOB_LINKS, &ContentKey::new(&source, &digest))?;
+                if !held || !may_read(&source) {
+                    return Ok(false);
+                }
+                link(transaction, &repository, &digest, now)?;
+                Ok(true)
+            })
+            .await
+    }
+
+    /// Takes the blob out of this repository. Others keep it, and its bytes stay until the
+    /// collector finds that nobody does. Refused while a manifest here is made of it.
+    pub async fn delete_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
+        self.check_delete()?;
+        let (repository, digest) = (repository.clone(), *digest);
+        self.storage
+            .catalog()
+            .transact(move |transaction| {
+                let key = ContentKey::new(&repository, &digest);
+                if !transaction.contains(&BLOB_LINKS, &key)? {
+                    return Err(unknown(&repository, &digest));
+                }
+                if let Some(referrer) = manifest_made_of(transaction, &key)? {
+                    return Err(RegistryError::StillReferenced { digest, referrer });
+                }
+                transaction.delete(&BLOB_LINKS, &key)?;
+                let holder = HolderKey {
+                    digest,
+                    repository: repository.clone(),
+                };
+                transaction.delete(&BLOB_HOLDERS, &holder)?;
+                Ok(repositories::leave(transaction, &repository)?)
+            })
+            .await
+    }
+
+    fn object(
+        &self,
+        rows: &impl Rows,
+        digest: &Digest,
+    ) -> Result<Option<ObjectRow>, RegistryError> {
+        let key = blob_key(digest);
+        Ok(self.storage.object(rows, &self.options.bucket, &key)?)
+    }
+}
+
+fn unknown(repository: &RepositoryName, digest: &Digest) -> RegistryError {
+    RegistryError::BlobUnknown {
+        repository: repository.clone(),
+        digest: *digest,
+    }
+}
+
+/// Gives the repository the blob. A blob that is there already counts as pushed now, so that a
+/// collector sees it in use.
+pub(super) fn link(
+    transaction: &mut Transaction<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+    now_ms: u64,
+) -> Result<(), CatalogError> {
+    repositories::enter(transaction, repository, now_ms)?;
+    transaction.put(
+        &BLOB_LINKS,
+        &ContentKey::new(repository, digest),
+        &BlobLinkRow { linked_ms: now_ms },
+    )?;
+    let holder = HolderKey {
+        digest: *digest,
+        repository: repository.clone(),
+    };
+    transaction.put(&BLOB_HOLDERS, &holder, &())
+}
+
+fn readable_holder(
+    rows: &impl Rows,
+    digest: &Digest,
+    may_read: impl Fn(&RepositoryName) -> bool,
+) -> Result<Option<RepositoryName>, CatalogError> {
+    let holders = rows.scan(&BLOB_HOLDERS, &HolderKey::prefix(digest), None)?;
+    for holder in holders.take(HOLDERS_TRIED_MAX) {
+        let (HolderKey { repository, .. }, ()) = holder?;
+        if may_read(&repository) {
+            return Ok(Some(repository));
+        }
+    }
+    Ok(None)
+}
+
+/// A manifest that needs the blob. An index entry needs it only where no manifest of the same
+/// digest is there to be meant.
+fn manifest_made_of(rows: &impl Rows, key: &ContentKey) -> Result<Option<Digest>, CatalogError> {
+    let is_manifest = rows.contains(&MANIFESTS, key)?;
+    let prefix = EdgeKey::prefix(&key.repository, &key.digest);
+    for row in rows.scan(&REFERENCES, &prefix, None)? {
+        let (edge, reference) = row?;
+        let as_blob = reference.has(Role::Config) || reference.has(Role::Layer);
+        if as_blob || (reference.has(Role::Child) && !is_manifest) {
+            return Ok(Some(edge.source));
+        }
+    }
+    Ok(None)
+}

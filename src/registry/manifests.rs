@@ -1,0 +1,177 @@
+//! Manifests: reading and deleting. Pushing is in [`push`](super::push).
+
+use bytes::Bytes;
+
+use super::tables::{
+    ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, REFERENCES, REFERRERS, TAGS,
+    TagKey,
+};
+use super::{Registry, RegistryError, repositories, tags};
+use crate::digest::Digest;
+use crate::ghostbay::catalog::{CatalogError, Rows};
+use crate::oci::manifest::MANIFEST_BYTES_MAX;
+use crate::oci::{Manifest, Reference, RepositoryName, Role};
+
+/// zstd's own default: manifests shrink to a third in tens of microseconds.
+const COMPRESSION_LEVEL: i32 = 3;
+
+/// A manifest as it was pushed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredManifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// The media type that it was pushed under.
+    pub media_type: String,
+    /// Its exact bytes.
+    pub bytes: Bytes,
+}
+
+impl Registry {
+    /// The manifest that a tag or a digest names.
+    pub fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<StoredManifest, RegistryError> {
+        let rows = self.storage.catalog().read()?;
+        let unknown = || RegistryError::ManifestUnknown {
+            repository: repository.clone(),
+            reference: reference.clone(),
+        };
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(tag) => {
+                let row = rows.get(&TAGS, &TagKey::new(repository, tag))?;
+                row.ok_or_else(unknown)?.digest
+            }
+        };
+        let key = ContentKey::new(repository, &digest);
+        let row = rows.get(&MANIFESTS, &key)?.ok_or_else(unknown)?;
+        let bytes = rows
+            .get(&MANIFEST_BODIES, &key)?
+            .and_then(|body| unpack(body, row.size))
+            .filter(|bytes| Digest::of(digest.algorithm(), bytes) == digest)
+            .ok_or(RegistryError::Damaged { digest })?;
+        Ok(StoredManifest {
+            digest,
+            media_type: row.media_type,
+            bytes,
+        })
+    }
+
+    /// Deletes a manifest and all tags that point at it (distribution-spec, "Deleting
+    /// Manifests"). Refused while an index of the repository lists it; being a subject does not
+    /// protect, and what refers to it as one stays.
+    pub async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
+        self.check_delete()?;
+        // What the manifest is made of follows from its digest, so it can be read before the
+        // transaction, which then checks only that the manifest is still there.
+        let stored = self.manifest(repository, &Reference::Digest(*digest))?;
+        let manifest = Manifest::parse(&stored.bytes, Some(&stored.media_type))?;
+        let key = ContentKey::new(repository, digest);
+        self.storage
+            .catalog()
+            .transact(move |transaction| {
+                if !transaction.contains(&MANIFESTS, &key)? {
+                    return Err(RegistryError::ManifestUnknown {
+                        repository: key.repository.clone(),
+                        reference: Reference::Digest(key.digest),
+                    });
+                }
+                if let Some(referrer) = index_that_lists(transaction, &key)? {
+                    return Err(RegistryError::StillReferenced {
+                        digest: key.digest,
+                        referrer,
+                    });
+                }
+                let edge_to = |target: &Digest| EdgeKey {
+                    repository: key.repository.clone(),
+                    target: *target,
+                    source: key.digest,
+                };
+                tags::drop_all_of(transaction, &key.repository, &key.digest)?;
+                for (_, part) in manifest.parts() {
+                    transaction.delete(&REFERENCES, &edge_to(&part.digest()))?;
+                }
+                if let Some(subject) = manifest.subject() {
+                    transaction.delete(&REFERRERS, &edge_to(&subject.digest()))?;
+                }
+                transaction.delete(&MANIFEST_BODIES, &key)?;
+                transaction.delete(&MANIFESTS, &key)?;
+                Ok(repositories::leave(transaction, &key.repository)?)
+            })
+            .await
+    }
+}
+
+fn index_that_lists(rows: &impl Rows, key: &ContentKey) -> Result<Option<Digest>, CatalogError> {
+    let prefix = EdgeKey::prefix(&key.repository, &key.digest);
+    for row in rows.scan(&REFERENCES, &prefix, None)? {
+        let (edge, reference) = row?;
+        if reference.has(Role::Child) {
+            return Ok(Some(edge.source));
+        }
+    }
+    Ok(None)
+}
+
+/// The row for a manifest's bytes: compressed if that is smaller.
+pub(super) fn pack(bytes: &Bytes) -> ManifestBodyRow {
+    match zstd::bulk::compress(bytes, COMPRESSION_LEVEL) {
+        Ok(compressed) if compressed.len() < bytes.len() => ManifestBodyRow {
+            compressed: true,
+            bytes: compressed.into(),
+        },
+        _ => ManifestBodyRow {
+            compressed: false,
+            bytes: bytes.clone(),
+        },
+    }
+}
+
+/// The bytes that [`pack`] was given, of which there were `size`; `None` if the row is damaged.
+fn unpack(body: ManifestBodyRow, size: u64) -> Option<Bytes> {
+    if !body.compressed {
+        return Some(body.bytes);
+    }
+    let capacity = usize::try_from(size)
+        .ok()
+        .filter(|&size| size <= MANIFEST_BYTES_MAX)?;
+    zstd::bulk::decompress(&body.bytes, capacity)
+        .ok()
+        .map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_comes_back_whether_it_shrinks_or_not() {
+        let text = Bytes::from("manifest ".repeat(1000));
+        let packed = pack(&text);
+        assert!(packed.compressed && packed.bytes.len() < 200);
+        assert_eq!(unpack(packed, text.len() as u64), Some(text));
+        let short = Bytes::from_static(b"{}");
+        let packed = pack(&short);
+        assert!(!packed.compressed);
+        assert_eq!(unpack(packed, 2), Some(short));
+    }
+
+    #[test]
+    fn a_damaged_body_is_no_body() {
+        let text = Bytes::from("manifest ".repeat(1000));
+        let packed = pack(&text);
+        assert_eq!(unpack(packed.clone(), text.len() as u64 - 1), None);
+        assert_eq!(unpack(packed.clone(), u64::MAX), None);
+        let cut = ManifestBodyRow {
+            bytes: packed.bytes.slice(..20),
+            ..packed
+        };
+        assert_eq!(unpack(cut, text.len() as u64), None);
+    }
+}

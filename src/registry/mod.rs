@@ -1,0 +1,126 @@
+//! The rules of an OCI registry, on GhostBay's catalog and objects.
+//!
+//! * [`tables`]: what is kept
+//! * `blobs`, `uploads`: blobs in repositories, and how they come there
+//! * `manifests`, [`push`]: manifests, and the one transaction that a push is
+//! * `tags`, `referrers`, `repositories`: what can be listed
+//! * [`error`]: what is refused
+//!
+//! Every change is one transaction that validates before it writes. A blob's bytes belong to
+//! the store and are there once; a repository holds a link to them, and that link is both its
+//! right to serve them and the reason that they are kept.
+
+mod blobs;
+pub mod error;
+pub mod interim;
+mod manifests;
+pub mod push;
+mod referrers;
+mod repositories;
+pub mod tables;
+mod tags;
+mod uploads;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::registry::interim::LocalStorageEngine;
+
+pub use blobs::Blob;
+pub use error::RegistryError;
+pub use manifests::StoredManifest;
+pub use push::{PutManifest, PutManifestOutcome};
+pub use referrers::Referrers;
+
+/// The registry. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    storage: Arc<LocalStorageEngine>,
+    options: Arc<RegistryOptions>,
+}
+
+/// How a registry behaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegistryOptions {
+    /// The bucket that holds the blobs.
+    pub bucket: String,
+    /// What a manifest may refer to that is not there.
+    pub missing_references: MissingReferences,
+    /// Whether tags, manifests and blobs can be deleted.
+    pub delete: bool,
+}
+
+/// What a manifest may refer to that its repository does not hold. Foreign layers and subjects
+/// may always be missing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MissingReferences {
+    /// Nothing.
+    #[default]
+    Refuse,
+    /// Entries of an index.
+    AllowChildren,
+    /// Anything.
+    Allow,
+}
+
+/// Which part of a list is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// Most names in the answer; with 0 the answer is empty and final (distribution-spec,
+    /// "Listing Tags").
+    pub limit: usize,
+    /// Names up to and with this one are left out; it need not exist, nor be a name.
+    pub last: Option<String>,
+}
+
+/// A part of a list, in the order of the names' bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Listing {
+    /// The names.
+    pub names: Vec<String>,
+    /// Whether the list goes on behind them.
+    pub more: bool,
+}
+
+impl Listing {
+    /// The first `limit` of `names`. One more is read, to know whether there is more.
+    fn collect<E>(limit: usize, names: impl Iterator<Item = Result<String, E>>) -> Result<Self, E> {
+        let mut listing = Listing::default();
+        if limit == 0 {
+            return Ok(listing);
+        }
+        for name in names {
+            if listing.names.len() == limit {
+                listing.more = true;
+                break;
+            }
+            listing.names.push(name?);
+        }
+        Ok(listing)
+    }
+}
+
+impl Registry {
+    /// A registry on a store.
+    pub fn new(storage: Arc<LocalStorageEngine>, options: RegistryOptions) -> Self {
+        Registry {
+            storage,
+            options: Arc::new(options),
+        }
+    }
+
+    /// Refuses a delete where deletes are switched off (CVE-2026-41888: for all three kinds).
+    fn check_delete(&self) -> Result<(), RegistryError> {
+        match self.options.delete {
+            true => Ok(()),
+            false => Err(RegistryError::DeletesDisabled),
+        }
+    }
+}
+
+/// The time for rows: milliseconds since 1970, 0 if the clock stands before that.
+fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

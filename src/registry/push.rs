@@ -1,0 +1,266 @@
+//! Pushing a manifest: everything that follows from it, in one transaction (distribution-spec,
+//! "Pushing Manifests").
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::tables::{
+    BLOB_LINKS, ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow,
+    REFERENCES, REFERRERS, ReferenceRow, ReferrerRow,
+};
+use super::{
+    MissingReferences, Registry, RegistryError, manifests, now_ms, referrers, repositories, tags,
+};
+use crate::digest::{Algorithm, Digest};
+use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
+use crate::oci::{Manifest, ManifestType, Reference, RepositoryName, Role, Tag};
+
+/// Tags that one push may set with `tag` parameters; the specification asks for ten at least.
+pub const TAGS_PER_PUSH_MAX: usize = 100;
+
+/// Indexes of indexes, counted when the outer one is pushed. Clients follow them by recursion.
+pub const INDEX_DEPTH_MAX: u8 = 16;
+
+/// Bytes from which a manifest is hashed, parsed and compressed away from the async threads.
+const BLOCKING_BYTES_MIN: usize = 64 * 1024;
+
+/// A manifest to be stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PutManifest {
+    /// The tag to set, or the digest that the bytes must have.
+    pub reference: Reference,
+    /// Further tags to set, from `tag` parameters.
+    pub tags: Vec<Tag>,
+    /// The `Content-Type` header.
+    pub content_type: Option<String>,
+    /// The manifest.
+    pub bytes: Bytes,
+}
+
+/// What a push has done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PutManifestOutcome {
+    /// The manifest's digest: of the algorithm that it was pushed by, SHA-256 for a tag.
+    pub digest: Digest,
+    /// The subject, which was entered in its list of referrers.
+    pub subject: Option<Digest>,
+    /// The tags of the `tag` parameters, each once, all set. The specification has them for
+    /// pushes by digest; with a push by tag they are set as well.
+    pub tags: Vec<Tag>,
+}
+
+impl Registry {
+    /// Stores a manifest and points tags at it.
+    ///
+    /// A manifest that is there already stays as it is; only its time and the tags change.
+    pub async fn put_manifest(
+        &self,
+        repository: &RepositoryName,
+        put: PutManifest,
+    ) -> Result<PutManifestOutcome, RegistryError> {
+        if put.tags.len() > TAGS_PER_PUSH_MAX {
+            return Err(RegistryError::TooManyTags(put.tags.len()));
+        }
+        let policy = self.options.missing_references;
+        let push = if put.bytes.len() < BLOCKING_BYTES_MIN {
+            Push::prepare(repository, put, policy)?
+        } else {
+            let repository = repository.clone();
+            let prepare = move || Push::prepare(&repository, put, policy);
+            match tokio::task::spawn_blocking(prepare).await {
+                Ok(prepared) => prepared?,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        };
+        let outcome = push.outcome.clone();
+        let catalog = self.storage.catalog();
+        catalog.transact(move |rows| push.commit(rows)).await?;
+        Ok(outcome)
+    }
+}
+
+/// A push that is known to be well-formed, and all rows that it makes.
+struct Push {
+    key: ContentKey,
+    kind: ManifestType,
+    row: ManifestRow,
+    body: ManifestBodyRow,
+    parts: BTreeMap<Digest, Part>,
+    referrer: Option<(Digest, ReferrerRow)>,
+    /// The tag of the reference, and those of the outcome.
+    tags: Vec<Tag>,
+    outcome: PutManifestOutcome,
+}
+
+/// Something that the manifest is made of, in all its roles together.
+#[derive(Default)]
+struct Part {
+    reference: ReferenceRow,
+    /// Must be there as a blob.
+    needs_blob: bool,
+    /// Must be there as a manifest.
+    needs_manifest: bool,
+    /// Must be there as either: an index may list blobs as well, as BuildKit's caches do.
+    needs_either: bool,
+}
+
+impl Push {
+    fn prepare(
+        repository: &RepositoryName,
+        put: PutManifest,
+        policy: MissingReferences,
+    ) -> Result<Self, RegistryError> {
+        // Parsed first: it refuses what is too large before anything is hashed.
+        let manifest = Manifest::parse(&put.bytes, put.content_type.as_deref())?;
+        let digest = match &put.reference {
+            Reference::Tag(_) => Digest::of(Algorithm::Sha256, &put.bytes),
+            Reference::Digest(expected) => {
+                let computed = Digest::of(expected.algorithm(), &put.bytes);
+                if computed != *expected {
+                    return Err(RegistryError::DigestMismatch {
+                        expected: *expected,
+                        computed,
+                    });
+                }
+                computed
+            }
+        };
+        let size = put.bytes.len() as u64;
+        let subject = manifest.subject().map(|subject| subject.digest());
+
+        let mut accepted: Vec<Tag> = Vec::new();
+        for tag in put.tags {
+            if !accepted.contains(&tag) {
+                accepted.push(tag);
+            }
+        }
+        let mut tags = accepted.clone();
+        if let Reference::Tag(tag) = put.reference
+            && !tags.contains(&tag)
+        {
+            tags.push(tag);
+        }
+        Ok(Push {
+            key: ContentKey::new(repository, &digest),
+            kind: manifest.kind(),
+            row: ManifestRow {
+                media_type: manifest.kind().as_str().into(),
+                artifact_type: manifest.referrer_artifact_type().map(str::to_owned),
+                size,
+                subject,
+                depth: 0,
+                pushed_ms: now_ms(),
+            },
+            body: manifests::pack(&put.bytes),
+            parts: parts(&manifest, policy),
+            referrer: subject.map(|subject| (subject, referrers::row(&manifest, &digest, size))),
+            tags,
+            outcome: PutManifestOutcome {
+                digest,
+                subject,
+                tags: accepted,
+            },
+        })
+    }
+
+    fn commit(&self, transaction: &mut Transaction<'_>) -> Result<(), RegistryError> {
+        let stored = transaction.get(&MANIFESTS, &self.key)?;
+        if let Some(stored) = &stored
+            && stored.media_type != self.row.media_type
+        {
+            return Err(RegistryError::MediaTypeFixed {
+                stored: stored.media_type.clone(),
+                pushed: self.kind,
+            });
+        }
+        let depth = self.check_parts(transaction)?;
+
+        let (repository, digest) = (&self.key.repository, &self.key.digest);
+        let now = self.row.pushed_ms;
+        let row = ManifestRow {
+            depth,
+            ..self.row.clone()
+        };
+        transaction.put(&MANIFESTS, &self.key, &row)?;
+        // The same bytes have the same rows; they came and will go with the manifest's own.
+        if stored.is_none() {
+            self.enter(transaction)?;
+        }
+        for tag in &self.tags {
+            tags::point(transaction, repository, tag, digest, now)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for everything that the manifest is made of; the depth that it reaches.
+    fn check_parts(&self, rows: &impl Rows) -> Result<u8, RegistryError> {
+        let mut missing = Vec::new();
+        let mut depth = 0;
+        for (digest, part) in &self.parts {
+            let key = ContentKey::new(&self.key.repository, digest);
+            let has_blob = || rows.contains(&BLOB_LINKS, &key);
+            let child = match part.reference.has(Role::Child) {
+                true => rows.get(&MANIFESTS, &key)?,
+                false => None,
+            };
+            let is_missing = (part.needs_blob && !has_blob()?)
+                || (part.needs_manifest && child.is_none())
+                || (part.needs_either && child.is_none() && !has_blob()?);
+            if is_missing {
+                missing.push(*digest);
+            }
+            depth = depth.max(child.map_or(0, |child| child.depth));
+        }
+        if !missing.is_empty() {
+            return Err(RegistryError::ManifestBlobUnknown { missing });
+        }
+        if self.kind.is_index() {
+            depth = depth.saturating_add(1);
+        }
+        match depth {
+            depth if depth > INDEX_DEPTH_MAX => Err(RegistryError::IndexTooDeep(depth)),
+            depth => Ok(depth),
+        }
+    }
+
+    /// Writes the rows that come with a manifest that was not there.
+    fn enter(&self, transaction: &mut Transaction<'_>) -> Result<(), CatalogError> {
+        let edge_to = |target: &Digest| EdgeKey {
+            repository: self.key.repository.clone(),
+            target: *target,
+            source: self.key.digest,
+        };
+        repositories::enter(transaction, &self.key.repository, self.row.pushed_ms)?;
+        transaction.put(&MANIFEST_BODIES, &self.key, &self.body)?;
+        for (digest, part) in &self.parts {
+            transaction.put(&REFERENCES, &edge_to(digest), &part.reference)?;
+        }
+        if let Some((subject, row)) = &self.referrer {
+            transaction.put(&REFERRERS, &edge_to(subject), row)?;
+        }
+        Ok(())
+    }
+}
+
+fn parts(manifest: &Manifest, policy: MissingReferences) -> BTreeMap<Digest, Part> {
+    let mut parts = BTreeMap::<Digest, Part>::new();
+    for (role, descriptor) in manifest.parts() {
+        let part = parts.entry(descriptor.digest()).or_default();
+        part.reference.add(role);
+        match role {
+            // An image without its configuration or layers is refused even where children may
+            // be missing.
+            Role::Config => part.needs_blob |= policy != MissingReferences::Allow,
+            Role::Layer => {
+                part.needs_blob |= policy != MissingReferences::Allow && !descriptor.is_foreign();
+            }
+            Role::Child if policy != MissingReferences::Refuse => {}
+            Role::Child => match descriptor.media_type().parse::<ManifestType>() {
+                Ok(_) => part.needs_manifest = true,
+                Err(_) => part.needs_either = true,
+            },
+        }
+    }
+    parts
+}

@@ -1,0 +1,78 @@
+//! Repositories: they come with their first blob or manifest and go with their last.
+
+use super::tables::{BLOB_LINKS, ContentKey, MANIFESTS, REPOSITORIES, RepositoryRow};
+use super::{Listing, Page, Registry, RegistryError};
+use crate::ghostbay::catalog::{CatalogError, Key, KeyWriter, Rows, Table, Transaction, Value};
+use crate::oci::RepositoryName;
+
+impl Registry {
+    /// The repositories that the caller may see, by name. Those that it may not see leave no
+    /// trace, neither in the names nor in `more`.
+    pub fn repositories(
+        &self,
+        page: Page,
+        may_see: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<Listing, RegistryError> {
+        let rows = self.storage.catalog().read()?;
+        let after = page.last.map(|last| after_text(&[], &last));
+        let names = rows
+            .scan(&REPOSITORIES, &[], after.as_deref())?
+            .map(|row| row.map(|(name, _)| name))
+            .filter(|name| name.as_ref().map_or(true, &may_see))
+            .map(|name| name.map(|name| name.to_string()));
+        Ok(Listing::collect(page.limit, names)?)
+    }
+}
+
+/// What the keys of everything in a repository begin with.
+pub(super) fn prefix(repository: &RepositoryName) -> Vec<u8> {
+    let mut out = KeyWriter::new();
+    repository.encode(&mut out);
+    out.into_bytes()
+}
+
+/// Where a scan goes on behind a text field that a client gave. The text is not parsed: it may
+/// be any, even with a NUL in it, and only its place in the order counts.
+pub(super) fn after_text(prefix: &[u8], last: &str) -> Vec<u8> {
+    let mut out = KeyWriter::new();
+    out.raw(prefix).raw(last.as_bytes()).raw(&[0]);
+    out.into_bytes()
+}
+
+/// Makes the repository's row if this is its first content.
+pub(super) fn enter(
+    transaction: &mut Transaction<'_>,
+    repository: &RepositoryName,
+    now_ms: u64,
+) -> Result<(), CatalogError> {
+    if !transaction.contains(&REPOSITORIES, repository)? {
+        transaction.put(
+            &REPOSITORIES,
+            repository,
+            &RepositoryRow { created_ms: now_ms },
+        )?;
+    }
+    Ok(())
+}
+
+/// Takes the repository's row away if nothing is left in it.
+pub(super) fn leave(
+    transaction: &mut Transaction<'_>,
+    repository: &RepositoryName,
+) -> Result<(), CatalogError> {
+    let is_empty = holds_none(transaction, &BLOB_LINKS, repository)?
+        && holds_none(transaction, &MANIFESTS, repository)?;
+    if is_empty {
+        transaction.delete(&REPOSITORIES, repository)?;
+    }
+    Ok(())
+}
+
+fn holds_none<V: Value>(
+    rows: &impl Rows,
+    table: &Table<ContentKey, V>,
+    repository: &RepositoryName,
+) -> Result<bool, CatalogError> {
+    let first = rows.scan(table, &prefix(repository), None)?.next();
+    Ok(first.transpose()?.is_none())
+}

@@ -1,0 +1,103 @@
+//! Tags: listing, pointing, deleting.
+
+use super::repositories::{after_text, prefix};
+use super::tables::{REPOSITORIES, TAGS, TAGS_BY_DIGEST, TagKey, TagOfKey, TagRow};
+use super::{Listing, Page, Registry, RegistryError};
+use crate::digest::Digest;
+use crate::ghostbay::catalog::{CatalogError, KeyWriter, Rows, Transaction};
+use crate::oci::{Reference, RepositoryName, Tag};
+
+impl Registry {
+    /// The repository's tags (distribution-spec, "Listing Tags").
+    pub fn tags(&self, repository: &RepositoryName, page: Page) -> Result<Listing, RegistryError> {
+        let rows = self.storage.catalog().read()?;
+        if !rows.contains(&REPOSITORIES, repository)? {
+            return Err(RegistryError::NameUnknown {
+                repository: repository.clone(),
+            });
+        }
+        let prefix = prefix(repository);
+        let after = page.last.map(|last| after_text(&prefix, &last));
+        let tags = rows
+            .scan(&TAGS, &prefix, after.as_deref())?
+            .map(|row| row.map(|(key, _)| key.tag.to_string()));
+        Ok(Listing::collect(page.limit, tags)?)
+    }
+
+    /// Deletes a tag; the manifest stays.
+    pub async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<(), RegistryError> {
+        self.check_delete()?;
+        let key = TagKey::new(repository, tag);
+        self.storage
+            .catalog()
+            .transact(move |transaction| {
+                let Some(row) = transaction.get(&TAGS, &key)? else {
+                    return Err(RegistryError::ManifestUnknown {
+                        repository: key.repository.clone(),
+                        reference: Reference::Tag(key.tag.clone()),
+                    });
+                };
+                transaction.delete(&TAGS, &key)?;
+                transaction.delete(&TAGS_BY_DIGEST, &key.of(&row.digest))?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+impl TagKey {
+    /// The key the other way round.
+    fn of(&self, digest: &Digest) -> TagOfKey {
+        TagOfKey {
+            repository: self.repository.clone(),
+            digest: *digest,
+            tag: self.tag.clone(),
+        }
+    }
+}
+
+/// Points a tag at a manifest, away from any other.
+pub(super) fn point(
+    transaction: &mut Transaction<'_>,
+    repository: &RepositoryName,
+    tag: &Tag,
+    digest: &Digest,
+    now_ms: u64,
+) -> Result<(), CatalogError> {
+    let key = TagKey::new(repository, tag);
+    match transaction.get(&TAGS, &key)? {
+        Some(row) if row.digest != *digest => {
+            transaction.delete(&TAGS_BY_DIGEST, &key.of(&row.digest))?;
+        }
+        _ => {}
+    }
+    let row = TagRow {
+        digest: *digest,
+        tagged_ms: now_ms,
+    };
+    transaction.put(&TAGS, &key, &row)?;
+    transaction.put(&TAGS_BY_DIGEST, &key.of(digest), &())
+}
+
+/// Deletes all tags that point at a manifest.
+pub(super) fn drop_all_of(
+    transaction: &mut Transaction<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<(), CatalogError> {
+    let mut prefix = KeyWriter::new();
+    prefix.text(repository.as_str()).digest(digest);
+    let keys: Vec<TagOfKey> = transaction
+        .scan(&TAGS_BY_DIGEST, prefix.as_bytes(), None)?
+        .map(|row| row.map(|(key, ())| key))
+        .collect::<Result<_, _>>()?;
+    for key in keys {
+        transaction.delete(&TAGS, &TagKey::new(&key.repository, &key.tag))?;
+        transaction.delete(&TAGS_BY_DIGEST, &key)?;
+    }
+    Ok(())
+}
