@@ -115,3 +115,6 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
