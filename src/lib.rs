@@ -3,6 +3,7 @@
 //! * [`ghostbay`]: the object store
 //! * [`oci`]: the vocabulary of the OCI specifications
 //! * [`auth`]: who may do what
+//! * [`registry`]: the rules of an OCI registry
 //! * [`digest`], [`range`]: what the two share
 
 #[cfg(feature = "server")]
@@ -13,3 +14,5 @@ pub mod ghostbay;
 pub mod migrations;
 pub mod oci;
 pub mod range;
+#[cfg(feature = "server")]
+pub mod registry;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::tables::{
     BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, EdgeKey, HolderKey, MANIFESTS, REFERENCES,
 };
-use super::{Registry, RegistryError, now_ms, repositories};
+use super::{Registry, RegistryError, repositories};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
+use crate::ghostbay::engine::ByteStream;
+use crate::ghostbay::objects::ObjectRow;
+use crate::ghostbay::{LocalStorageEngine, blob_key, now_ms};
 use crate::oci::{RepositoryName, Role};
-use crate::registry::interim::engine::ByteStream;
-use crate::registry::interim::{LocalStorageEngine, ObjectRow, blob_key};
 
 /// Holders of a blob that a mount without a source looks at. A caller who may read none of so
 /// many uploads the blob instead.

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::push::{INDEX_DEPTH_MAX, TAGS_PER_PUSH_MAX};
 use crate::digest::Digest;
+use crate::ghostbay::StorageError;
 use crate::ghostbay::catalog::CatalogError;
 use crate::oci::{ErrorCode, ManifestError, ManifestType, Reference, RepositoryName};
-use crate::registry::interim::StorageError;
 
 /// Digests that a detail lists at most.
 const LISTED_MAX: usize = 100;

@@ -12,7 +12,6 @@
 
 mod blobs;
 pub mod error;
-pub mod interim;
 mod manifests;
 pub mod push;
 mod referrers;
@@ -22,9 +21,8 @@ mod tags;
 mod uploads;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::registry::interim::LocalStorageEngine;
+use crate::ghostbay::LocalStorageEngine;
 
 pub use blobs::Blob;
 pub use error::RegistryError;
@@ -118,9 +116,5 @@ impl Registry {
     }
 }
 
-/// The time for rows: milliseconds since 1970, 0 if the clock stands before that.
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
-}
+#[cfg(test)]
+mod tests;

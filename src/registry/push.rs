@@ -9,11 +9,10 @@ use super::tables::{
     BLOB_LINKS, ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow,
     REFERENCES, REFERRERS, ReferenceRow, ReferrerRow,
 };
-use super::{
-    MissingReferences, Registry, RegistryError, manifests, now_ms, referrers, repositories, tags,
-};
+use super::{MissingReferences, Registry, RegistryError, manifests, referrers, repositories, tags};
 use crate::digest::{Algorithm, Digest};
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
+use crate::ghostbay::now_ms;
 use crate::oci::{Manifest, ManifestType, Reference, RepositoryName, Role, Tag};
 
 /// Tags that one push may set with `tag` parameters; the specification asks for ten at least.

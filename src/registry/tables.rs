@@ -235,7 +235,7 @@ pub struct RepositoryRow {
 
 impl Value for RepositoryRow {
     const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "created_ms: u64";
+    const LAYOUT: &'static str = "created_ms u64";
 }
 
 /// A blob in a repository.
@@ -247,7 +247,7 @@ pub struct BlobLinkRow {
 
 impl Value for BlobLinkRow {
     const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "linked_ms: u64";
+    const LAYOUT: &'static str = "linked_ms u64";
 }
 
 /// A manifest in a repository.
@@ -269,8 +269,8 @@ pub struct ManifestRow {
 
 impl Value for ManifestRow {
     const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "media_type: text, artifact_type: optional text, size: u64, \
-                                  subject: optional digest, depth: u8, pushed_ms: u64";
+    const LAYOUT: &'static str = "media_type text, artifact_type option(text), size u64, \
+                                  subject option(algorithm u8, raw bytes), depth u8, pushed_ms u64";
 }
 
 /// A manifest's bytes.
@@ -284,7 +284,7 @@ pub struct ManifestBodyRow {
 
 impl Value for ManifestBodyRow {
     const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "compressed: bool, bytes: bytes";
+    const LAYOUT: &'static str = "compressed bool, bytes";
 }
 
 /// That a manifest is made of something, and in which roles.
@@ -316,7 +316,7 @@ impl ReferenceRow {
 
 impl Value for ReferenceRow {
     const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "roles: u8 (1 config, 2 layer, 4 child)";
+    const LAYOUT: &'static str = "roles u8 (1 config, 2 layer, 4 child)";
 }
 
 /// A manifest in the referrers list of its subject.
@@ -330,7 +330,7 @@ pub struct ReferrerRow {
 
 impl Value for ReferrerRow {
     const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "artifact_type: optional text, descriptor: text";
+    const LAYOUT: &'static str = "artifact_type option(text), descriptor text";
 }
 
 /// A tag.
@@ -344,7 +344,7 @@ pub struct TagRow {
 
 impl Value for TagRow {
     const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "digest: digest, tagged_ms: u64";
+    const LAYOUT: &'static str = "digest (algorithm u8, raw bytes), tagged_ms u64";
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Uploads: GhostBay's sessions, with the repository as their scope and the link as what
 //! finishing one commits along with the blob.
 
-use super::{Registry, RegistryError, blobs, now_ms};
+use super::{Registry, RegistryError, blobs};
 use crate::digest::{Algorithm, Digest};
 use crate::ghostbay::catalog::Transaction;
+use crate::ghostbay::now_ms;
+use crate::ghostbay::uploads::{Append, UploadId, UploadStatus};
 use crate::oci::RepositoryName;
-use crate::registry::interim::uploads::{Append, UploadId, UploadStatus};
 
 impl Registry {
     /// Begins an upload. The algorithm is a hint: another one at the end means hashing again.
@@ -63,10 +64,11 @@ impl Registry {
         digest: &Digest,
         body: Append<'_>,
     ) -> Result<(), RegistryError> {
-        let uploads = self.storage.uploads();
-        let (scope, bucket) = (repository.as_str(), self.options.bucket.as_str());
         let record = record(repository, digest);
-        uploads.put(scope, digest, bucket, body, record).await
+        let uploads = self.storage.uploads();
+        uploads
+            .put(digest, &self.options.bucket, body, record)
+            .await
     }
 
     /// Drops an upload.

@@ -1,0 +1,219 @@
+//! The registry's rules over a real store in a temporary directory.
+
+mod blobs;
+mod listings;
+mod management;
+mod manifests;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::digest::{Algorithm, Digest};
+use crate::ghostbay::uploads::Append;
+use crate::oci::media_type::{OCI_IMAGE, OCI_INDEX};
+use crate::oci::{Reference, RepositoryName, Tag};
+
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+/// A registry, and the directory that it lives in.
+struct Store {
+    registry: Registry,
+    storage: Arc<LocalStorageEngine>,
+    _directory: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Store {
+    type Target = Registry;
+
+    fn deref(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+async fn store() -> Store {
+    store_with(MissingReferences::Refuse).await
+}
+
+async fn store_with(missing_references: MissingReferences) -> Store {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Arc::new(LocalStorageEngine::new(directory.path()).await.unwrap());
+    let options = RegistryOptions {
+        bucket: "drift-registry".into(),
+        missing_references,
+        delete: true,
+    };
+    Store {
+        registry: Registry::new(storage.clone(), options),
+        storage,
+        _directory: directory,
+    }
+}
+
+fn repository(name: &str) -> RepositoryName {
+    name.parse().unwrap()
+}
+
+fn tag(name: &str) -> Tag {
+    name.parse().unwrap()
+}
+
+fn by_tag(name: &str) -> Reference {
+    Reference::Tag(tag(name))
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+fn body(bytes: &'static [u8]) -> Append<'static> {
+    Append {
+        start: None,
+        length: Some(bytes.len() as u64),
+        body: stream::iter([Ok(Bytes::from_static(bytes))]).boxed(),
+    }
+}
+
+fn descriptor(media_type: &str, content: &[u8]) -> Value {
+    json!({"mediaType": media_type, "digest": sha256(content), "size": content.len()})
+}
+
+/// An image of these contents.
+fn image(config: &[u8], layers: &[&[u8]]) -> Value {
+    let layers: Vec<_> = layers
+        .iter()
+        .map(|layer| descriptor(LAYER, layer))
+        .collect();
+    json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_IMAGE,
+        "config": descriptor(CONFIG, config),
+        "layers": layers,
+    })
+}
+
+/// An index of these manifests.
+fn index(children: &[&Value]) -> Value {
+    let manifests: Vec<_> = children
+        .iter()
+        .map(|child| {
+            let media_type = child["mediaType"].as_str().unwrap();
+            descriptor(media_type, child.to_string().as_bytes())
+        })
+        .collect();
+    json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests})
+}
+
+fn digest_of(document: &Value) -> Digest {
+    sha256(document.to_string().as_bytes())
+}
+
+impl Store {
+    async fn push(&self, repository: &RepositoryName, bytes: &'static [u8]) -> Digest {
+        let digest = sha256(bytes);
+        self.push_blob(repository, &digest, body(bytes))
+            .await
+            .unwrap();
+        digest
+    }
+
+    async fn put(
+        &self,
+        repository: &RepositoryName,
+        reference: Reference,
+        document: &Value,
+    ) -> Result<PutManifestOutcome, RegistryError> {
+        let put = PutManifest {
+            reference,
+            tags: Vec::new(),
+            content_type: None,
+            bytes: document.to_string().into(),
+        };
+        self.put_manifest(repository, put).await
+    }
+
+    /// Pushes a manifest by its digest.
+    async fn store(&self, repository: &RepositoryName, document: &Value) -> Digest {
+        let digest = digest_of(document);
+        self.put(repository, Reference::Digest(digest), document)
+            .await
+            .unwrap();
+        digest
+    }
+
+    fn has_blob(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        match self.blob(repository, digest) {
+            Ok(_) => true,
+            Err(RegistryError::BlobUnknown { .. }) => false,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn has_manifest(&self, repository: &RepositoryName, reference: Reference) -> bool {
+        match self.manifest(repository, &reference) {
+            Ok(_) => true,
+            Err(RegistryError::ManifestUnknown { .. }) => false,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn tag_names(&self, repository: &RepositoryName) -> Vec<String> {
+        let page = Page {
+            limit: 1000,
+            last: None,
+        };
+        self.tags(repository, page).unwrap().names
+    }
+
+    fn repository_names(&self) -> Vec<String> {
+        let page = Page {
+            limit: 1000,
+            last: None,
+        };
+        self.repositories(page, |_| true).unwrap().names
+    }
+
+    /// Rows that every table of the registry holds, by name.
+    fn row_counts(&self) -> Vec<(&'static str, usize)> {
+        use super::tables::*;
+        use crate::ghostbay::catalog::{Key, Rows, Table};
+
+        fn count<K: Key, V: crate::ghostbay::catalog::Value>(
+            rows: &impl Rows,
+            table: &Table<K, V>,
+        ) -> (&'static str, usize) {
+            let rows = rows.scan(table, &[], None).unwrap();
+            let rows: Result<Vec<_>, _> = rows.collect();
+            (table.info().name, rows.unwrap().len())
+        }
+
+        let rows = self.storage.catalog().read().unwrap();
+        vec![
+            count(&rows, &REPOSITORIES),
+            count(&rows, &BLOB_LINKS),
+            count(&rows, &BLOB_HOLDERS),
+            count(&rows, &MANIFESTS),
+            count(&rows, &MANIFEST_BODIES),
+            count(&rows, &REFERENCES),
+            count(&rows, &REFERRERS),
+            count(&rows, &TAGS),
+            count(&rows, &TAGS_BY_DIGEST),
+        ]
+    }
+
+    fn assert_empty(&self) {
+        for (table, count) in self.row_counts() {
+            assert_eq!(count, 0, "{table}");
+        }
+    }
+}
+
+/// The refusal of an operation that must not succeed.
+fn refused<T>(result: Result<T, RegistryError>) -> RegistryError {
+    match result {
+        Ok(_) => panic!("it was not refused"),
+        Err(error) => error,
+    }
+}
