@@ -1,0 +1,120 @@
+"""A real drift process on a free port, with a data directory of its own."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGS = Path(os.environ.get("DRIFT_TEST_LOGS", ROOT / "target" / "test-logs"))
+BINARY = Path(os.environ.get("DRIFT_BIN", ROOT / "target" / "release" / "drift"))
+# Another registry has another page for it; running the tests against one tells whose fault a
+# failure is.
+READY = os.environ.get("DRIFT_TEST_READY", "/readyz")
+
+MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Registry:
+    """Started by `with`; leaving it asks for an orderly stop and checks that it was one."""
+
+    def __init__(self, name, **env):
+        self.port = free_port()
+        # Docker takes plain HTTP for granted on localhost, under this name.
+        self.host = f"localhost:{self.port}"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = env
+        LOGS.mkdir(parents=True, exist_ok=True)
+        self.log = LOGS / f"drift-{name}.log"
+
+    def __enter__(self):
+        self.data = tempfile.mkdtemp(prefix="drift-data-")
+        env = {k: v for k, v in os.environ.items() if not k.startswith("DRIFT_")}
+        env |= {
+            "DRIFT_SERVER_HOST": "127.0.0.1",
+            "DRIFT_SERVER_API_PORT": str(self.port),
+            "DRIFT_STORAGE_PATH": self.data,
+            "DRIFT_STORAGE_DELETE": "true",
+            "DRIFT_AUTH_ENABLED": "false",
+            "RUST_LOG": os.environ.get("RUST_LOG", "info"),
+        } | self.env
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen([BINARY], env=env, cwd=self.data, stdout=out, stderr=out)
+        try:
+            self._wait()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            shutil.rmtree(self.data, ignore_errors=True)
+            raise
+        return self
+
+    def _wait(self):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(self.url + READY, timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError(f"drift is not ready, exit status {self.process.poll()}:\n{self.tail()}")
+
+    def __exit__(self, *_):
+        gone = self.process.poll()
+        try:
+            if gone is None:
+                self.process.send_signal(signal.SIGTERM)
+                status = self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            status = "none 60 s after SIGTERM"
+        finally:
+            shutil.rmtree(self.data, ignore_errors=True)
+        assert gone is None, f"drift ended during the test with status {gone}:\n{self.tail()}"
+        assert status == 0, f"drift did not stop in order, exit status {status}:\n{self.tail()}"
+
+    def tail(self, lines=20):
+        """The end of its log, which is kept in full under LOGS."""
+        end = self.log.read_text(errors="replace").splitlines()[-lines:]
+        return "\n".join(line[:300] for line in end)
+
+    def get(self, path, method="GET", **headers):
+        """Status, headers and body of a request to the API."""
+        request = urllib.request.Request(self.url + path, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return response.status, response.headers, response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, error.read()
+
+    def manifest(self, repo, reference):
+        """The digest the registry names for a reference, and the manifest's bytes."""
+        status, headers, body = self.get(f"/v2/{repo}/manifests/{reference}", Accept=", ".join(MANIFESTS))
+        assert status == 200, (status, body)
+        return headers["Docker-Content-Digest"], body
+
+    def tags(self, repo):
+        status, _, body = self.get(f"/v2/{repo}/tags/list")
+        assert status == 200, (status, body)
+        return json.loads(body)["tags"]
