@@ -30,6 +30,7 @@ pub mod uploads;
 pub use clock::now_ms;
 pub use error::StorageError;
 pub use local::{EngineOptions, LocalStorageEngine};
+pub use lock::LOCK_FILE;
 pub use objects::blob_key;
 
 use catalog::TableInfo;
