@@ -1,10 +1,4 @@
-//! Drift: an OCI registry on its own embedded object store, GhostBay.
-//!
-//! * [`ghostbay`]: the object store
-//! * [`oci`]: the vocabulary of the OCI specifications
-//! * [`auth`]: who may do what
-//! * [`registry`]: the rules of an OCI registry
-//! * [`digest`], [`range`]: what the two share
+#![doc = include_str!("ARCHITECTURE.md")]
 
 #[cfg(feature = "server")]
 pub mod auth;
