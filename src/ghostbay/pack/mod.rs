@@ -1,7 +1,7 @@
 //! Packs: append-only files of records. FORMAT.md shows every byte.
 //!
 //! * [`record`]: a record's header and trailer
-//! * [`file`]: a pack as a file
+//! * [`mod@file`]: a pack as a file
 //! * [`space`]: all packs of a store, leased one by one to writers
 //! * [`writer`], [`small`]: bodies going in, streamed or gathered
 //! * [`reader`]: bodies coming out, checked

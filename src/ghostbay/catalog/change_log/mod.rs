@@ -6,7 +6,7 @@
 //! behind it are the catalog.
 //!
 //! * [`frame`]: rows as checksummed, chained bytes
-//! * [`file`]: the files' names and headers, and reading them
+//! * [`mod@file`]: the files' names and headers, and reading them
 //! * `checkpoint`: writing a checkpoint
 
 mod checkpoint;
