@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 pub mod auth;
+#[cfg(feature = "server")]
+pub mod config;
 pub mod digest;
 pub mod ghostbay;
 #[path = "../migrations/mod.rs"]
