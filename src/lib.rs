@@ -6,6 +6,8 @@ pub mod auth;
 pub mod config;
 pub mod digest;
 pub mod ghostbay;
+#[cfg(feature = "server")]
+pub mod http;
 #[path = "../migrations/mod.rs"]
 pub mod migrations;
 pub mod oci;
