@@ -1,7 +1,11 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 #[cfg(feature = "server")]
+pub mod app;
+#[cfg(feature = "server")]
 pub mod auth;
+#[cfg(feature = "server")]
+pub mod cli;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod digest;
