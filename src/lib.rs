@@ -1,9 +1,17 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 #[cfg(feature = "server")]
+pub mod app;
+#[cfg(feature = "server")]
 pub mod auth;
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod config;
 pub mod digest;
 pub mod ghostbay;
+#[cfg(feature = "server")]
+pub mod http;
 #[path = "../migrations/mod.rs"]
 pub mod migrations;
 pub mod oci;

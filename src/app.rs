@@ -1,0 +1,162 @@
+//! Wiring only: from a configuration to a store, a registry on it, and a server around that.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+
+use crate::auth::AuthService;
+use crate::config::{Config, MissingReferences as Missing, ServerConfig};
+use crate::ghostbay::{EngineOptions, LocalStorageEngine};
+use crate::http::transport::{
+    self, ListenError, Listener, Timeouts, TransportOptions, connections_possible,
+};
+use crate::http::{self, Api};
+use crate::registry::{MissingReferences, Registry, RegistryOptions};
+
+/// The store and the authorisation service, for a service that Drift is a part of.
+#[derive(Clone)]
+pub struct DriftState {
+    /// Where everything is kept.
+    pub storage: Arc<LocalStorageEngine>,
+    /// Who may do what.
+    pub auth: Arc<AuthService>,
+}
+
+impl DriftState {
+    /// Opens the store at `storage_path`, with an authorisation service that denies everybody.
+    pub async fn new(storage_path: &str) -> anyhow::Result<Self> {
+        Ok(DriftState {
+            storage: Arc::new(LocalStorageEngine::new(storage_path).await?),
+            auth: Arc::new(AuthService::new()),
+        })
+    }
+}
+
+/// The whole registry API over a store, as a router to serve or to merge into another.
+///
+/// The registry is the one that a configuration without a single key gives. The paths are
+/// `/v2/...`, `/healthz` and `/readyz`; the router cannot be nested below a prefix, since
+/// clients look for `/v2/` at the root.
+pub async fn create_drift_app_with_ghostbay_storage(
+    storage: LocalStorageEngine,
+    auth: AuthService,
+) -> anyhow::Result<Router> {
+    let options = registry_options(&Config::default());
+    Ok(http::router(api(
+        Arc::new(storage),
+        Arc::new(auth),
+        options,
+    )))
+}
+
+/// Serves until SIGTERM or SIGINT. An error is one of the start, and says what to do.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let storage = open(&config).await?;
+    let served = serve(&config, storage.clone()).await;
+    storage.close().await;
+    served?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<()> {
+    let auth = match config.auth.is_enabled() {
+        true => AuthService::new(),
+        false => AuthService::open(),
+    };
+    let stop = transport::stop_signal().context("cannot take hold of SIGTERM and SIGINT")?;
+    let address = config
+        .server
+        .api_address()
+        .context("[server] host is no address")?;
+    let listener = Listener::bind(address).await.map_err(explain)?;
+    let options = transport_options(&config.server);
+    let api = api(Arc::new(storage), Arc::new(auth), registry_options(config));
+    tracing::info!(
+        address = %listener.address(),
+        data = %config.storage.path.display(),
+        login = config.auth.is_enabled(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+    listener.serve(http::router_alone(api), options, stop).await;
+    Ok(())
+}
+
+async fn open(config: &Config) -> anyhow::Result<LocalStorageEngine> {
+    let path: &Path = &config.storage.path;
+    let options = EngineOptions {
+        addressed_buckets: vec![config.storage.bucket.clone()],
+        ..EngineOptions::default()
+    };
+    LocalStorageEngine::open(path, options).await.with_context(|| {
+        format!(
+            "cannot open the data directory [storage] path = {:?} (variable DRIFT_STORAGE_PATH)",
+            path.display().to_string()
+        )
+    })
+}
+
+fn api(storage: Arc<LocalStorageEngine>, auth: Arc<AuthService>, options: RegistryOptions) -> Api {
+    let asked = storage.clone();
+    Api {
+        registry: Registry::new(storage, options),
+        auth,
+        ready: Arc::new(move || {
+            let storage = asked.clone();
+            Box::pin(async move { Ok(storage.ready().await?) })
+        }),
+    }
+}
+
+fn registry_options(config: &Config) -> RegistryOptions {
+    RegistryOptions {
+        bucket: config.storage.bucket.clone(),
+        missing_references: match config.registry.missing_references {
+            Missing::Refuse => MissingReferences::Refuse,
+            Missing::AllowChildren => MissingReferences::AllowChildren,
+            Missing::Allow => MissingReferences::Allow,
+        },
+        delete: config.storage.delete,
+    }
+}
+
+fn transport_options(server: &ServerConfig) -> TransportOptions {
+    let connections_max = connections_possible(server.connections_max);
+    if connections_max < server.connections_max {
+        tracing::warn!(
+            wanted = server.connections_max,
+            possible = connections_max,
+            "the limit of open files allows fewer connections than [server] connections_max: \
+             raise it (ulimit -n, LimitNOFILE=)"
+        );
+    }
+    TransportOptions {
+        connections_max,
+        timeouts: Timeouts {
+            header: server.header_timeout,
+            idle: server.idle_timeout,
+            body: server.body_timeout,
+        },
+        shutdown: server.shutdown_timeout,
+    }
+}
+
+/// Why a port cannot be listened on, and what to do about it.
+fn explain(error: ListenError) -> anyhow::Error {
+    let port = error.address.port();
+    let key = "[server] api_port (variable DRIFT_SERVER_API_PORT)";
+    let advice = match error.source.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("another program listens on port {port}; end it, or set {key} to a free port")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("port {port} is reserved for the system; set {key} to 1024 or above")
+        }
+        _ => "see [server] host (variable DRIFT_SERVER_HOST)".to_owned(),
+    };
+    anyhow::Error::new(error).context(advice)
+}

@@ -1,0 +1,94 @@
+//! What an operator may set: `drift.toml`, and a variable for each of its keys.
+//!
+//! One file per section. Everything is read and checked once, at start; what comes out is a
+//! [`Config`] whose values need no further look. Only `app` and `cli` import this module: each
+//! layer takes an options struct of its own.
+
+mod auth;
+mod environment;
+mod error;
+mod logging;
+mod registry;
+mod scalar;
+mod server;
+mod storage;
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Format, Toml};
+use serde::{Deserialize, Serialize};
+
+pub use auth::AuthConfig;
+pub use error::ConfigError;
+pub use logging::{LogFormat, LoggingConfig};
+pub use registry::{MissingReferences, RegistryConfig};
+pub use server::ServerConfig;
+pub use storage::{Backend, StorageConfig};
+
+/// The file that is read when none is named and it exists.
+pub const FILE_DEFAULT: &str = "drift.toml";
+
+/// The whole configuration: one field per section of `drift.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[server]`: addresses and limits of what listens.
+    pub server: ServerConfig,
+    /// `[storage]`: where GhostBay keeps its data.
+    pub storage: StorageConfig,
+    /// `[registry]`: which manifests are taken.
+    pub registry: RegistryConfig,
+    /// `[auth]`: whether a login is asked for.
+    pub auth: AuthConfig,
+    /// `[logging]`: how the log is written.
+    pub logging: LoggingConfig,
+}
+
+impl Config {
+    /// Reads and checks the configuration: defaults, under the file, under the variables of
+    /// this process.
+    ///
+    /// A `file` that is named must exist. Without one, [`FILE_DEFAULT`] in the working
+    /// directory is read if it is there.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = match file {
+            Some(path) => Some(path.to_owned()),
+            None => Some(PathBuf::from(FILE_DEFAULT)).filter(|path| path.exists()),
+        };
+        Self::read(file.as_deref(), std::env::vars_os())
+    }
+
+    /// As [`Config::load`], with the variables given; `None` reads no file at all.
+    fn read(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let mut figment = Figment::new();
+        if let Some(path) = file {
+            // Read here first, so that a missing file and one that may not be read are told
+            // apart from one that holds nothing.
+            std::fs::read(path).map_err(|source| ConfigError::File {
+                path: path.to_owned(),
+                source,
+            })?;
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        let config: Config = figment
+            .merge(environment::Environment::of(variables)?)
+            .extract()
+            .map_err(ConfigError::from_figment)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The rules that no single type can hold.
+    fn check(&self) -> Result<(), ConfigError> {
+        self.server.check()?;
+        self.storage.check()?;
+        self.auth.check(&self.server)
+    }
+}
+
+#[cfg(test)]
+mod tests;

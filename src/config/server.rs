@@ -1,0 +1,109 @@
+//! `[server]`: addresses and limits of what listens.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ConfigError;
+use super::scalar;
+
+/// The section `[server]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// The address to listen on: an IP address, or `localhost` for 127.0.0.1.
+    pub host: String,
+    /// The port of the registry API; 0 takes any free one, which the log then names.
+    #[serde(deserialize_with = "scalar::whole")]
+    pub api_port: u16,
+    /// The port of the web page. Nothing listens there yet.
+    #[serde(deserialize_with = "scalar::whole")]
+    pub ui_port: u16,
+    /// How many connections are served at once; a further one is answered 503.
+    #[serde(deserialize_with = "scalar::whole")]
+    pub connections_max: u32,
+    /// How long a client may take from the first byte of a request to the end of its head.
+    #[serde(with = "scalar::duration")]
+    pub header_timeout: Duration,
+    /// How long a connection without a request stays open.
+    #[serde(with = "scalar::duration")]
+    pub idle_timeout: Duration,
+    /// How long a body, either way, may go without a single byte of progress.
+    #[serde(with = "scalar::duration")]
+    pub body_timeout: Duration,
+    /// How long transfers may go on after a signal to stop.
+    #[serde(with = "scalar::duration")]
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            host: "127.0.0.1".to_owned(),
+            api_port: 5000,
+            ui_port: 5001,
+            connections_max: 4096,
+            header_timeout: Duration::from_secs(10),
+            // Longer than the 90 s that Go's clients keep a connection, so that it is they who
+            // close it: a server that closes first can meet a request that is on its way.
+            idle_timeout: Duration::from_secs(120),
+            body_timeout: Duration::from_secs(25),
+            // A little under the 30 s that Kubernetes waits before it kills.
+            shutdown_timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// The address to listen on. Checked before: [`ServerConfig::check`].
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.host.as_str() {
+            "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+            host => host
+                .strip_prefix('[')
+                .and_then(|host| host.strip_suffix(']'))
+                .unwrap_or(host)
+                .parse()
+                .ok(),
+        }
+    }
+
+    /// The address and port of the registry API.
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.ip()?, self.api_port))
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let rule = |key, problem: &str| Err(ConfigError::rule("server", key, problem));
+        if self.ip().is_none() {
+            return rule(
+                "host",
+                &format!(
+                    "{:?} is no address to listen on: use an IP address such as 127.0.0.1, \
+                     0.0.0.0 or ::1, or localhost",
+                    self.host
+                ),
+            );
+        }
+        if self.api_port == self.ui_port && self.api_port != 0 {
+            return rule(
+                "ui_port",
+                &format!("port {} is api_port already: use another one", self.ui_port),
+            );
+        }
+        if self.connections_max == 0 {
+            return rule("connections_max", "0 would serve nobody: use at least 1");
+        }
+        for (key, value) in [
+            ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("body_timeout", self.body_timeout),
+        ] {
+            if value.is_zero() {
+                return rule(key, "0 would end every connection: use 1s or more");
+            }
+        }
+        Ok(())
+    }
+}

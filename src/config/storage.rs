@@ -1,0 +1,75 @@
+//! `[storage]`: where GhostBay keeps its data.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ConfigError;
+use super::scalar;
+
+/// The section `[storage]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageConfig {
+    /// The store. There is one.
+    pub backend: Backend,
+    /// The data directory; created if it is not there. One process owns it.
+    pub path: PathBuf,
+    /// The bucket that blobs are kept in.
+    pub bucket: String,
+    /// Whether the API may delete. `false` answers 405 to every delete.
+    #[serde(deserialize_with = "scalar::switch")]
+    pub delete: bool,
+}
+
+/// What keeps the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// The embedded object store.
+    GhostBay,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        StorageConfig {
+            backend: Backend::GhostBay,
+            path: PathBuf::from("./drift-data"),
+            bucket: "drift-registry".to_owned(),
+            delete: true,
+        }
+    }
+}
+
+impl StorageConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.path.as_os_str().is_empty() {
+            return Err(ConfigError::rule(
+                "storage",
+                "path",
+                "is empty: name the data directory",
+            ));
+        }
+        // The names that S3 allows, without the dots that its TLS certificates never covered.
+        let named = self.bucket.len() >= 3
+            && self.bucket.len() <= 63
+            && self
+                .bucket
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !self.bucket.starts_with('-')
+            && !self.bucket.ends_with('-');
+        if !named {
+            return Err(ConfigError::rule(
+                "storage",
+                "bucket",
+                format!(
+                    "{:?} is no bucket name: use 3 to 63 lower-case letters, digits and inner \
+                     hyphens",
+                    self.bucket
+                ),
+            ));
+        }
+        Ok(())
+    }
+}

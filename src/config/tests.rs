@@ -1,0 +1,294 @@
+//! Files and variables together, as an operator meets them.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::*;
+
+/// Reads `file` (none if empty) under `variables`.
+fn read(file: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("drift.toml");
+    std::fs::write(&path, file).unwrap();
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Config::read(Some(&path), variables).map_err(|error| error.to_string())
+}
+
+/// The message of a configuration that must be refused.
+fn refusal(file: &str, variables: &[(&str, &str)]) -> String {
+    read(file, variables).expect_err("this configuration was taken")
+}
+
+#[test]
+fn nothing_set_gives_the_defaults() {
+    let config = read("", &[]).unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(
+        config.server.api_address().unwrap().to_string(),
+        "127.0.0.1:5000"
+    );
+    assert!(!config.auth.is_enabled());
+}
+
+#[test]
+fn the_seed_documents_file_is_taken() {
+    let config = read(
+        "[server]\nhost = \"0.0.0.0\"\napi_port = 5000\nui_port = 5001\n\
+         [storage]\nbackend = \"ghostbay\"\npath = \"/var/lib/drift/storage\"\n\
+         bucket = \"drift-registry\"\n[auth]\nenabled = true\n",
+        &[],
+    )
+    .unwrap();
+    assert_eq!(config.storage.path, PathBuf::from("/var/lib/drift/storage"));
+    assert!(config.auth.is_enabled());
+}
+
+#[test]
+fn the_example_documents_every_key_with_its_default() {
+    let example = include_str!("../../drift.toml.example");
+    assert_eq!(read(example, &[]).unwrap(), Config::default());
+
+    // A key without a default stands there commented out; with those read too, the example
+    // names exactly the keys that the sections have.
+    let uncommented: String = example
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| is_key(key)) => rest,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let mut every_key = read(&uncommented, &[]).unwrap();
+    every_key.auth.enabled = Some(true);
+    let known = serde_json::to_value(&every_key).unwrap();
+    let documented: figment::value::Dict =
+        Figment::from(Toml::string(&uncommented)).extract().unwrap();
+    for (section, keys) in known.as_object().unwrap() {
+        let found: Vec<_> = documented[section].as_dict().unwrap().keys().collect();
+        let mut expected: Vec<_> = keys.as_object().unwrap().keys().collect();
+        expected.sort();
+        assert_eq!(
+            found, expected,
+            "the keys of [{section}] in drift.toml.example"
+        );
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+#[test]
+fn every_key_has_a_variable_that_goes_over_the_file() {
+    let config = read(
+        "[server]\napi_port = 1\nheader_timeout = \"1s\"\n[storage]\npath = \"a\"\n",
+        &[
+            ("DRIFT_SERVER_HOST", "0.0.0.0"),
+            ("DRIFT_SERVER_API_PORT", "6000"),
+            ("DRIFT_SERVER_UI_PORT", "6001"),
+            ("DRIFT_SERVER_CONNECTIONS_MAX", "7"),
+            ("DRIFT_SERVER_HEADER_TIMEOUT", "500ms"),
+            ("DRIFT_SERVER_IDLE_TIMEOUT", "1m 30s"),
+            ("DRIFT_SERVER_BODY_TIMEOUT", "2s"),
+            ("DRIFT_SERVER_SHUTDOWN_TIMEOUT", "3s"),
+            ("DRIFT_STORAGE_BACKEND", "ghostbay"),
+            // Text that looks like something else stays text.
+            ("DRIFT_STORAGE_PATH", "1234"),
+            ("DRIFT_STORAGE_BUCKET", "true"),
+            ("DRIFT_STORAGE_DELETE", "false"),
+            ("DRIFT_REGISTRY_MISSING_REFERENCES", "allow-children"),
+            ("DRIFT_AUTH_ENABLED", "false"),
+            ("DRIFT_LOGGING_FORMAT", "json"),
+            ("UNRELATED", ""),
+        ],
+    )
+    .unwrap();
+    let expected = Config {
+        server: ServerConfig {
+            host: "0.0.0.0".to_owned(),
+            api_port: 6000,
+            ui_port: 6001,
+            connections_max: 7,
+            header_timeout: Duration::from_millis(500),
+            idle_timeout: Duration::from_secs(90),
+            body_timeout: Duration::from_secs(2),
+            shutdown_timeout: Duration::from_secs(3),
+        },
+        storage: StorageConfig {
+            backend: Backend::GhostBay,
+            path: PathBuf::from("1234"),
+            bucket: "true".to_owned(),
+            delete: false,
+        },
+        registry: RegistryConfig {
+            missing_references: MissingReferences::AllowChildren,
+        },
+        auth: AuthConfig {
+            enabled: Some(false),
+        },
+        logging: LoggingConfig {
+            format: LogFormat::Json,
+        },
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn unknown_keys_and_variables_are_named() {
+    for (file, variables, named) in [
+        (
+            "[server]\nprot = 1\n",
+            &[][..],
+            vec!["prot", "drift.toml", "api_port"],
+        ),
+        (
+            "[sever]\nhost = \"::1\"\n",
+            &[],
+            vec!["sever", "drift.toml"],
+        ),
+        ("top = 1\n", &[], vec!["top", "drift.toml"]),
+        (
+            "",
+            &[("DRIFT_SERVER_PROT", "1")],
+            vec!["DRIFT_SERVER", "prot", "api_port"],
+        ),
+        ("", &[("DRIFT_SEVER_HOST", "::1")], vec!["DRIFT_", "sever"]),
+        ("", &[("DRIFT_HOST", "::1")], vec!["DRIFT_HOST"]),
+        (
+            "",
+            &[("DRIFT_server_host", "::1")],
+            vec!["DRIFT_server_host"],
+        ),
+        (
+            "",
+            &[("DRIFT_STORAGE_PATH", "")],
+            vec!["DRIFT_STORAGE_PATH", "empty"],
+        ),
+    ] {
+        let message = refusal(file, variables);
+        for word in named {
+            assert!(message.contains(word), "{message:?} does not name {word:?}");
+        }
+    }
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_named_with_their_place() {
+    for (file, variables, named) in [
+        (
+            "[server]\napi_port = 65536\n",
+            &[][..],
+            vec!["[server] api_port", "65535", "drift.toml"],
+        ),
+        ("[server]\napi_port = -1\n", &[], vec!["[server] api_port"]),
+        (
+            "[server]\nbody_timeout = 30\n",
+            &[],
+            vec!["[server] body_timeout", "30s"],
+        ),
+        (
+            "[server]\nbody_timeout = \"30\"\n",
+            &[],
+            vec!["[server] body_timeout", "30s"],
+        ),
+        (
+            "[server]\nbody_timeout = \"0s\"\n",
+            &[],
+            vec!["[server] body_timeout"],
+        ),
+        (
+            "[server]\nhost = \"example.org\"\n",
+            &[],
+            vec!["[server] host", "DRIFT_SERVER_HOST"],
+        ),
+        (
+            "[server]\nconnections_max = 0\n",
+            &[],
+            vec!["connections_max"],
+        ),
+        ("[server]\nui_port = 5000\n", &[], vec!["ui_port", "5000"]),
+        (
+            "[storage]\nbackend = \"s3\"\n",
+            &[],
+            vec!["[storage] backend", "ghostbay"],
+        ),
+        ("[storage]\nbucket = \"A\"\n", &[], vec!["[storage] bucket"]),
+        ("[storage]\npath = \"\"\n", &[], vec!["[storage] path"]),
+        (
+            "[registry]\nmissing_references = \"yes\"\n",
+            &[],
+            vec!["missing_references", "allow-children"],
+        ),
+        (
+            "[auth]\nenabled = 0\n",
+            &[],
+            vec!["[auth] enabled", "true or false"],
+        ),
+        ("[auth\n", &[], vec!["drift.toml"]),
+        (
+            "",
+            &[("DRIFT_AUTH_ENABLED", "no")],
+            vec!["DRIFT_AUTH_ENABLED", "true or false"],
+        ),
+        (
+            "",
+            &[("DRIFT_SERVER_API_PORT", "http")],
+            vec!["DRIFT_SERVER_API_PORT", "http"],
+        ),
+    ] {
+        let message = refusal(file, variables);
+        for word in named {
+            assert!(message.contains(word), "{message:?} does not name {word:?}");
+        }
+    }
+}
+
+#[test]
+fn an_open_registry_on_a_network_must_be_asked_for() {
+    for host in ["0.0.0.0", "::", "192.0.2.1", "::ffff:192.0.2.1"] {
+        let message = refusal("", &[("DRIFT_SERVER_HOST", host)]);
+        assert!(
+            message.contains("[auth] enabled") && message.contains(host),
+            "{message}"
+        );
+        for enabled in ["true", "false"] {
+            let variables = [("DRIFT_SERVER_HOST", host), ("DRIFT_AUTH_ENABLED", enabled)];
+            assert!(read("", &variables).is_ok());
+        }
+    }
+    for host in [
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "[::1]",
+        "localhost",
+        "::ffff:127.0.0.1",
+    ] {
+        assert!(
+            read("", &[("DRIFT_SERVER_HOST", host)]).is_ok(),
+            "{host} was refused"
+        );
+    }
+}
+
+#[test]
+fn what_kubernetes_says_about_a_service_named_drift_is_no_key() {
+    let injected = [
+        ("DRIFT_SERVICE_HOST", "10.0.0.7"),
+        ("DRIFT_SERVICE_PORT", "5000"),
+        ("DRIFT_PORT", "tcp://10.0.0.7:5000"),
+        ("DRIFT_PORT_5000_TCP_ADDR", "10.0.0.7"),
+    ];
+    assert_eq!(read("", &injected).unwrap(), Config::default());
+}
+
+#[test]
+fn a_file_that_is_named_must_exist() {
+    let error = Config::read(Some(Path::new("/nowhere/drift.toml")), []).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/drift.toml"), "{error}");
+}

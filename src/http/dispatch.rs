@@ -1,0 +1,147 @@
+//! From a route and a method to the handler that answers them: the whole API on one screen.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+
+use crate::auth::{AuthError, Identity};
+use crate::oci::ErrorCode;
+
+use super::error::ApiError;
+use super::middleware::{Target, observe};
+use super::query::Query;
+use super::router::{Action, Route};
+use super::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
+use super::{Api, health};
+
+/// The API as a router of its own: it can stand alone or be merged into another.
+pub fn router(api: Api) -> Router {
+    // One handler for all of it: `Route` knows the paths. The patterns only keep what is
+    // somebody else's from coming here when the router is merged into theirs.
+    Router::new()
+        .route("/healthz", any(serve))
+        .route("/readyz", any(serve))
+        .route("/v2", any(serve))
+        .route("/v2/", any(serve))
+        .route("/v2/{*rest}", any(serve))
+        .with_state(api)
+        .layer(axum::middleware::from_fn(observe))
+}
+
+/// The API alone on a port: whatever else is asked for is told that it is not there.
+pub fn router_alone(api: Api) -> Router {
+    Router::new()
+        .fallback(serve)
+        .with_state(api)
+        .layer(axum::middleware::from_fn(observe))
+}
+
+async fn serve(State(api): State<Api>, mut request: Request) -> Response {
+    let target = request.extensions_mut().remove::<Target>();
+    let target = target.unwrap_or_else(|| Route::parse(request.uri().path()));
+    let mut response = match answer(&api, target, request).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    };
+    // How clients have told this API from others since before there was a specification.
+    response.headers_mut().insert(
+        HeaderName::from_static("docker-distribution-api-version"),
+        HeaderValue::from_static("registry/2.0"),
+    );
+    response
+}
+
+async fn answer(api: &Api, target: Target, request: Request) -> Result<Response, ApiError> {
+    // Probes are for machines that have no login, and tell nothing.
+    let is_probe = target.as_ref().is_ok_and(Route::is_probe);
+    let caller = match is_probe {
+        true => None,
+        false => Some(caller(api, &request)?),
+    };
+    // Only somebody who was let in learns what a path means.
+    let route = target?;
+    let method = request.method().clone();
+    if !route.allows(&method) {
+        return Err(ApiError::method_not_allowed(route.allow()));
+    }
+    if let Some(caller) = &caller {
+        permit(caller, &route, &method)?;
+    }
+    let query = Query::parse(request.uri().query())?;
+    let allow = route.allow();
+    handle(api, caller, route, method, query, request)
+        .await
+        .map_err(|error| error.with_allow(&allow.replace(", DELETE", "")))
+}
+
+/// Every route with every method that it answers.
+async fn handle(
+    api: &Api,
+    caller: Option<Identity>,
+    route: Route,
+    method: Method,
+    query: Query,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let registry = &api.registry;
+    match (route, method.as_str()) {
+        (Route::Healthz, _) => Ok(health::alive()),
+        (Route::Readyz, _) => health::ready(api).await,
+        (Route::Base, _) => Ok(base::get()),
+        (Route::Catalog, _) => catalog::get(registry, caller, &query),
+        (Route::Tags(name), _) => tags::get(registry, &name, &query),
+        (Route::Referrers(name, digest), _) => referrers::get(registry, &name, &digest, &query),
+        (Route::Manifest(name, reference), "PUT") => {
+            manifests::put(registry, &name, reference, &query, request).await
+        }
+        (Route::Manifest(name, reference), "DELETE") => {
+            manifests::delete(registry, &name, &reference).await
+        }
+        (Route::Manifest(name, reference), _) => {
+            manifests::get(registry, &name, &reference, &request)
+        }
+        (Route::Blob(name, digest), "DELETE") => blobs::delete(registry, &name, &digest).await,
+        (Route::Blob(name, digest), _) => blobs::get(registry, &name, &digest, &request),
+        (Route::Uploads(name), _) => uploads::post(registry, caller, &name, &query, request).await,
+        (Route::Upload(name, id), "PATCH") => uploads::patch(registry, &name, &id, request).await,
+        (Route::Upload(name, id), "PUT") => {
+            uploads::put(registry, &name, &id, &query, request).await
+        }
+        (Route::Upload(name, id), "DELETE") => uploads::delete(registry, &name, &id).await,
+        (Route::Upload(name, id), _) => uploads::get(registry, &name, &id),
+    }
+}
+
+/// Who asks.
+fn caller(api: &Api, request: &Request) -> Result<Identity, ApiError> {
+    let mut presented = request.headers().get_all(AUTHORIZATION).iter();
+    let authorization = presented.next().map(HeaderValue::to_str);
+    match (authorization, presented.next()) {
+        (None, _) => Ok(api.auth.check(None)?),
+        (Some(Ok(text)), None) => Ok(api.auth.check(Some(text))?),
+        // Bytes that are no text, or two logins at once, are nobody's.
+        (Some(_), _) => Err(AuthError::Unauthenticated.into()),
+    }
+}
+
+fn permit(caller: &Identity, route: &Route, method: &Method) -> Result<(), ApiError> {
+    let Some((action, name)) = route.needs(method) else {
+        return Ok(());
+    };
+    let permitted = match action {
+        Action::Pull => caller.may_read(name),
+        Action::Push => caller.may_write(name),
+        Action::Delete => caller.may_delete(name),
+    };
+    match permitted {
+        true => Ok(()),
+        false => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            ErrorCode::Denied,
+            format!("this login may not {action} {name}"),
+        )),
+    }
+}

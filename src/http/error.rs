@@ -1,0 +1,292 @@
+//! What a client is told when a request fails: the one place where an error gets a status.
+//!
+//! The body is the JSON of distribution-spec, "Error Codes". An answer of 500 and above says
+//! nothing of the cause; that goes to the log, under the id that the client is given.
+
+use axum::body::Body;
+use axum::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use crate::auth::AuthError;
+use crate::digest::DigestError;
+use crate::oci::{ContentRangeError, ErrorBody, ErrorCode, ReferenceError};
+use crate::registry::RegistryError;
+
+use super::router::RouteError;
+
+/// An answer that says why there is no other.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: ErrorCode,
+    message: String,
+    detail: Option<Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// What went wrong inside; for the log alone.
+    cause: Option<anyhow::Error>,
+}
+
+impl ApiError {
+    /// An error of the client's.
+    pub fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+        ApiError {
+            status,
+            code,
+            message: message.into(),
+            detail: None,
+            headers: Vec::new(),
+            cause: None,
+        }
+    }
+
+    /// 400 for a request that has no meaning here, where no code fits better.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message)
+    }
+
+    /// 404.
+    pub fn not_found(code: ErrorCode, message: impl Into<String>) -> Self {
+        ApiError::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// 400 for a length that is not what another part of the request says.
+    pub fn size_invalid(message: impl Into<String>) -> Self {
+        ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid, message)
+    }
+
+    /// 405, with the methods that there are.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::Unsupported,
+            format!("this method is not served here; there are {allow}"),
+        )
+        .with(ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// 413 for a body of more than `bytes_max` bytes.
+    pub fn too_large(code: ErrorCode, what: &str, bytes_max: usize) -> Self {
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            code,
+            format!("{what} has more than the {bytes_max} bytes that are taken"),
+        )
+    }
+
+    /// 500, for a failure of ours.
+    pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
+        let mut error = ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::Unknown,
+            "the server failed; its log says more under the X-Request-Id of this answer",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
+    /// 503: not now.
+    pub fn unavailable(message: &str, cause: impl Into<anyhow::Error>) -> Self {
+        let mut error = ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Unavailable,
+            message,
+        )
+        .with(RETRY_AFTER, HeaderValue::from_static("5"));
+        error.cause = Some(cause.into());
+        error
+    }
+
+    /// A body that broke off.
+    pub fn body_broken(message: impl Into<String>) -> Self {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::BlobUploadInvalid,
+            message,
+        )
+    }
+
+    /// The same as 408, if it is about a body that broke off because the client sent nothing
+    /// for too long.
+    pub fn with_stall(mut self, stalled: Option<String>) -> Self {
+        if let Some(stalled) = stalled
+            && self.code == ErrorCode::BlobUploadInvalid
+            && self.status == StatusCode::BAD_REQUEST
+        {
+            self.status = StatusCode::REQUEST_TIMEOUT;
+            self.message = format!("{stalled}; {}", self.message);
+        }
+        self
+    }
+
+    /// The same with a header.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The same, if it is 405 without an `Allow`, with the methods that there are; RFC 9110,
+    /// 15.5.6 asks for it.
+    pub fn with_allow(self, allow: &str) -> Self {
+        if self.status != StatusCode::METHOD_NOT_ALLOWED
+            || self.headers.iter().any(|(name, _)| name == ALLOW)
+        {
+            return self;
+        }
+        match HeaderValue::from_str(allow) {
+            Ok(allow) => self.with(ALLOW, allow),
+            Err(_) => self,
+        }
+    }
+
+    /// The same for an upload at `location`: where it stands and where it goes on, if that is
+    /// what was wrong.
+    pub fn with_upload(self, location: &str) -> Self {
+        if self.status != StatusCode::RANGE_NOT_SATISFIABLE {
+            return self;
+        }
+        match HeaderValue::from_str(location) {
+            Ok(location) => self.with(LOCATION, location),
+            Err(_) => self,
+        }
+    }
+}
+
+/// An error with what caused it, on one line. A cause that an error already repeats in its own
+/// words is not said twice.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |&error| error.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// The `Range` of an upload that has `offset` bytes. One that has none cannot be written as a
+/// range of bytes; `0-0` is what clients expect of it.
+pub fn upload_range(offset: u64) -> HeaderValue {
+    let last = offset.saturating_sub(1);
+    HeaderValue::try_from(format!("0-{last}")).unwrap_or(HeaderValue::from_static("0-0"))
+}
+
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> Self {
+        let (code, detail, message) = (error.code(), error.detail(), error.to_string());
+        let status = match &error {
+            RegistryError::BlobUnknown { .. }
+            | RegistryError::ManifestUnknown { .. }
+            | RegistryError::NameUnknown { .. }
+            | RegistryError::UploadUnknown { .. } => StatusCode::NOT_FOUND,
+            RegistryError::OutOfOrder { offset, .. } => {
+                let mut error = ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, code, message)
+                    .with(RANGE, upload_range(*offset));
+                error.detail = detail;
+                return error;
+            }
+            // 404 would read as a repository that does not exist, on a request that creates it.
+            RegistryError::ManifestBlobUnknown { .. }
+            | RegistryError::DigestMismatch { .. }
+            | RegistryError::SizeMismatch { .. }
+            | RegistryError::BodyBroken { .. }
+            | RegistryError::ManifestInvalid(_)
+            | RegistryError::MediaTypeFixed { .. }
+            | RegistryError::IndexTooDeep(_)
+            | RegistryError::TooManyTags(_) => StatusCode::BAD_REQUEST,
+            RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
+                StatusCode::METHOD_NOT_ALLOWED
+            }
+            RegistryError::Damaged { .. } => return ApiError::internal(error),
+            RegistryError::Storage(_) if code == ErrorCode::Unavailable => {
+                return ApiError::unavailable("the store takes no changes at present", error);
+            }
+            RegistryError::Storage(_) => return ApiError::internal(error),
+        };
+        let mut answer = ApiError::new(status, code, message);
+        answer.detail = detail;
+        answer
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Unauthenticated => ApiError::new(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::Unauthorized,
+                error.to_string(),
+            )
+            .with(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"drift\""),
+            ),
+        }
+    }
+}
+
+impl From<RouteError> for ApiError {
+    fn from(error: RouteError) -> Self {
+        let code = match error {
+            RouteError::NoSuchRoute => ErrorCode::Unsupported,
+            RouteError::Name(_) => {
+                let status = StatusCode::BAD_REQUEST;
+                return ApiError::new(status, ErrorCode::NameInvalid, error.to_string());
+            }
+            RouteError::Reference(error) => return error.into(),
+            RouteError::Digest(error) => return error.into(),
+            RouteError::Upload => ErrorCode::BlobUploadUnknown,
+        };
+        ApiError::not_found(code, error.to_string())
+    }
+}
+
+impl From<DigestError> for ApiError {
+    fn from(error: DigestError) -> Self {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::DigestInvalid,
+            error.to_string(),
+        )
+    }
+}
+
+impl From<ReferenceError> for ApiError {
+    fn from(error: ReferenceError) -> Self {
+        ApiError::new(StatusCode::BAD_REQUEST, error.code(), error.to_string())
+    }
+}
+
+impl From<ContentRangeError> for ApiError {
+    fn from(error: ContentRangeError) -> Self {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::BlobUploadInvalid,
+            error.to_string(),
+        )
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(
+                status = self.status.as_u16(),
+                "request failed: {}",
+                causes(cause.as_ref())
+            );
+        }
+        let body = ErrorBody::new(self.code, self.message, self.detail);
+        // Strings, numbers and lists: this cannot fail to serialise.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(self.headers);
+        response
+    }
+}

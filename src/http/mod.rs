@@ -1,0 +1,39 @@
+//! The registry over HTTP.
+//!
+//! * [`router`] says what each path names, `dispatch` who answers it, `v2` how
+//! * `middleware` gives each request its id and its line in the log
+//! * [`error`] is the only place where an error gets a status
+//! * [`transport`] is the listener and what a client may do to it
+
+mod body;
+mod dispatch;
+pub mod error;
+mod health;
+mod middleware;
+mod query;
+pub mod router;
+pub mod transport;
+mod v2;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::auth::AuthService;
+use crate::registry::Registry;
+
+pub use dispatch::{router, router_alone};
+
+/// Asks the store whether it can serve.
+pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
+
+/// What the handlers work on. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// The rules.
+    pub registry: Registry,
+    /// Who may do what.
+    pub auth: Arc<AuthService>,
+    /// Whether the store can serve.
+    pub ready: Readiness,
+}

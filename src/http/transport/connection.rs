@@ -1,0 +1,149 @@
+//! One connection, from its first byte to its end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Version;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::activity::Activity;
+use super::body::{RequestBody, ResponseBody};
+use super::stream::WatchedStream;
+use super::{Peer, Timeouts};
+
+/// The most that is read ahead of a connection, in bytes; also the longest head of a request,
+/// which is answered 431 beyond it. Frames of an upload are at most this long.
+const READ_BYTES_MAX: usize = 128 * 1024;
+
+/// Requests that an HTTP/2 client may have open at once (RFC 9113, 5.1.2).
+const STREAMS_MAX: u32 = 64;
+
+/// The longest list of header fields in HTTP/2, in bytes as RFC 9113, 6.5.2 counts them.
+const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+
+/// Streams that a client may reset before the connection is ended, whether they were not yet
+/// looked at or were reset by us for an error of the client's (the rapid reset attack).
+const RESET_STREAMS_MAX: usize = 32;
+
+/// What an HTTP/2 client may send ahead on one stream and on the whole connection, in bytes.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// The pieces of an answer that wait in memory for an HTTP/2 client, in bytes a stream.
+const SEND_BYTES_MAX: usize = 128 * 1024;
+
+/// How HTTP is spoken; made once, used by every connection.
+pub(super) fn protocol() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // `Activity` times the head: see the module's page.
+        .header_read_timeout(None)
+        .max_buf_size(READ_BYTES_MAX)
+        // A client may end its side after the request and wait for the answer. It also means
+        // that a client which hangs up does not cancel a commit half way.
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+        .max_local_error_reset_streams(RESET_STREAMS_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_send_buf_size(SEND_BYTES_MAX);
+    builder
+}
+
+/// Tells the connections that the server stops.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stop {
+    /// No new requests; those under way may end.
+    pub(super) gently: CancellationToken,
+    /// The time for that is over.
+    pub(super) now: CancellationToken,
+}
+
+/// How long a handler may take, once its request's body was cut off, to put away what came.
+const CUT_OFF_TIME: Duration = Duration::from_secs(2);
+
+/// How often is looked whether all have.
+const CUT_OFF_LOOK: Duration = Duration::from_millis(20);
+
+/// Serves one connection until either side ends it or it is late.
+pub(super) async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    protocol: Arc<auto::Builder<TokioExecutor>>,
+    timeouts: Timeouts,
+    stop: Stop,
+) {
+    let activity = Activity::new(timeouts);
+    let stream = WatchedStream::new(socket, activity.clone());
+    // A child, so that the bodies of one connection wait on something of their own.
+    let now = stop.now.child_token();
+    let service = {
+        let (activity, now) = (activity.clone(), now.clone());
+        service_fn(move |request: hyper::Request<Incoming>| {
+            let under_way = activity.request(request.version() == Version::HTTP_2);
+            let mut request =
+                request.map(|body| Body::new(RequestBody::new(body, timeouts.body, now.clone())));
+            request.extensions_mut().insert(Peer(peer));
+            // A router is always ready: it needs no `poll_ready`.
+            let answer = router.clone().call(request);
+            async move {
+                let Ok(response) = answer.await;
+                Ok::<_, Infallible>(response.map(|body| ResponseBody::new(body, under_way)))
+            }
+        })
+    };
+    let connection = protocol.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let mut timer = std::pin::pin!(tokio::time::sleep_until(activity.look_again_at()));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, error, "connection ended");
+                }
+                return;
+            }
+            () = timer.as_mut() => {
+                if let Some(late) = activity.late() {
+                    tracing::debug!(%peer, ?late, "connection timed out");
+                    return;
+                }
+                timer.as_mut().reset(activity.look_again_at());
+            }
+            () = stop.gently.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = now.cancelled() => break,
+        }
+    }
+    // Uploads end in an error of their body and keep what they have; answers are cut off.
+    let deadline = Instant::now() + CUT_OFF_TIME;
+    while activity.is_at_work() && Instant::now() < deadline {
+        if tokio::time::timeout(CUT_OFF_LOOK, connection.as_mut())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+    }
+}

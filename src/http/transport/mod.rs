@@ -1,0 +1,63 @@
+//! The listener: connections, their limits, and their end.
+//!
+//! hyper speaks HTTP/1.1 and, to clients that begin with it, HTTP/2 in the clear. Everything
+//! about time is decided here and not by hyper's own timer, because hyper counts the wait for a
+//! request and the reading of its head as one, and does not count the wait for the very first
+//! byte at all:
+//!
+//! * a head must be complete `header` after its first byte, a new connection's first head
+//!   `header` after the connection;
+//! * a connection without a request is closed after `idle`;
+//! * a body, either way, must move by at least a byte within `body`.
+//!
+//! [`activity`] keeps the times of one connection, [`stream`] and [`body`] tell it what happens,
+//! and [`connection`] ends what is late.
+
+mod activity;
+mod body;
+mod connection;
+mod file_limit;
+mod listener;
+mod refusal;
+mod shutdown;
+mod stream;
+
+use std::time::Duration;
+
+pub use body::{RequestBody, RequestBodyError};
+pub use file_limit::connections_possible;
+pub use listener::{ListenError, Listener};
+pub use shutdown::stop_signal;
+
+/// What the listener allows.
+#[derive(Clone, Debug)]
+pub struct TransportOptions {
+    /// Connections served at once; a further one is answered 503.
+    pub connections_max: u32,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
+    /// How long transfers may go on once a stop was asked for.
+    pub shutdown: Duration,
+}
+
+/// How long a client may take over each thing.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the first byte of a request to the end of its head.
+    pub header: Duration,
+    /// Between two requests of a connection.
+    pub idle: Duration,
+    /// Between two bytes of a body.
+    pub body: Duration,
+}
+
+impl Timeouts {
+    /// The shortest of them.
+    fn shortest(&self) -> Duration {
+        self.header.min(self.idle).min(self.body)
+    }
+}
+
+/// Who is at the other end of the connection, as an extension of each request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub std::net::SocketAddr);

@@ -1,0 +1,14 @@
+//! The registry API over real sockets, against the program itself.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod blobs;
+mod client;
+mod listings;
+mod log;
+mod manifests;
+mod paths;
+mod start;
+mod transport;
+mod uploads;

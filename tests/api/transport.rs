@@ -1,0 +1,549 @@
+//! Connections: limits, time limits, requests in disguise, and the end.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::client::{Registry, bytes, digest_of};
+use crate::support::{PATIENCE, Server, read_to_end, wait_for};
+
+const GET: &str = "GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Reads one answer with a `Content-Length`, head and body, and leaves the connection open.
+fn read_answer(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    let head = String::from_utf8(answer.clone()).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    answer.extend(body);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn begin_upload(server: &Server) -> String {
+    let answer = server.raw(
+        "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    let line = answer
+        .lines()
+        .find(|line| line.starts_with("location: "))
+        .unwrap();
+    line["location: ".len()..].to_owned()
+}
+
+#[test]
+fn a_request_in_disguise_is_refused_or_ends_the_connection() {
+    let server = Server::start();
+    // What follows the first request would be read as a second by a server that trusts the
+    // other header.
+    let hidden = "GET /v2/_catalog HTTP/1.1\r\nHost: a\r\n\r\n";
+    let chunked = format!("0\r\n\r\n{hidden}");
+    for (what, request) in [
+        (
+            "Content-Length before Transfer-Encoding",
+            format!(
+                "POST /v2/ HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}",
+                chunked.len()
+            ),
+        ),
+        (
+            "Transfer-Encoding before Content-Length",
+            format!(
+                "POST /v2/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: {}\r\n\r\n{chunked}",
+                chunked.len()
+            ),
+        ),
+        (
+            "two lengths",
+            format!(
+                "POST /v2/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n{hidden}"
+            ),
+        ),
+        (
+            "two lengths in one",
+            format!("POST /v2/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 5\r\n\r\n{hidden}"),
+        ),
+        (
+            "a signed length",
+            format!("POST /v2/ HTTP/1.1\r\nHost: a\r\nContent-Length: +0\r\n\r\n{hidden}"),
+        ),
+        (
+            "an encoding that is not the last",
+            format!(
+                "POST /v2/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n{chunked}"
+            ),
+        ),
+        (
+            "an encoding of its own",
+            format!(
+                "POST /v2/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n{chunked}"
+            ),
+        ),
+        (
+            "a space before the colon",
+            format!(
+                "POST /v2/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\nContent-Length: 0\r\n\r\n{hidden}"
+            ),
+        ),
+        (
+            "a chunked body in HTTP/1.0",
+            format!("POST /v2/ HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"),
+        ),
+    ] {
+        let answer = server.raw(&request);
+        assert_eq!(answer.matches("HTTP/1.").count(), 1, "{what}: {answer}");
+        assert!(!answer.contains("repositories"), "{what}: {answer}");
+    }
+}
+
+#[test]
+fn a_connection_serves_many_requests() {
+    let server = Server::start();
+    let mut stream = server.connect();
+    for _ in 0..3 {
+        stream.write_all(GET.as_bytes()).unwrap();
+        assert!(read_answer(&mut stream).starts_with("HTTP/1.1 200"));
+    }
+    // Two at once, in order.
+    stream
+        .write_all(format!("{GET}GET /v2/_catalog HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+        .unwrap();
+    assert!(read_answer(&mut stream).ends_with("{}"));
+    assert!(read_answer(&mut stream).contains("repositories"));
+    // A client may end its side and still read its answer.
+    stream.write_all(GET.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut stream).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn heads_are_limited() {
+    let server = Server::start();
+    let many = "X-A: b\r\n".repeat(200);
+    let answer = server.raw(format!("GET /v2/ HTTP/1.1\r\nHost: a\r\n{many}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let long = "x".repeat(256 * 1024);
+    let answer = server.raw(format!(
+        "GET /v2/ HTTP/1.1\r\nHost: a\r\nX-A: {long}\r\n\r\n"
+    ));
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let answer = server.raw(format!("GET /v2/{long} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    let answer = server.raw("\u{16}\u{3}\u{1} this is no HTTP\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[test]
+fn a_client_that_is_slow_with_its_head_is_cut_off() {
+    let server = Server::with(&[("DRIFT_SERVER_HEADER_TIMEOUT", "1s")]);
+    let began = Instant::now();
+    // Silent from the start, and with half a head.
+    let mut silent = server.connect();
+    let mut half = server.connect();
+    half.write_all(b"GET /v2/ HTTP/1.1\r\nHo").unwrap();
+    assert_eq!(read_to_end(&mut silent), "");
+    assert_eq!(read_to_end(&mut half), "");
+    // A byte every so often is no more of a head.
+    let mut dripping = server.connect();
+    let began_dripping = Instant::now();
+    for byte in format!("GET /v2/ HTTP/1.1\r\nX: {}", "a".repeat(1000)).bytes() {
+        if dripping.write_all(&[byte]).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(
+            began_dripping.elapsed() < Duration::from_secs(5),
+            "still not cut off"
+        );
+    }
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(began.elapsed() < PATIENCE);
+    assert!(
+        server
+            .raw("GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .contains("200 OK")
+    );
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let server = Server::with(&[
+        ("DRIFT_SERVER_IDLE_TIMEOUT", "1s"),
+        ("DRIFT_SERVER_HEADER_TIMEOUT", "30s"),
+    ]);
+    let mut stream = server.connect();
+    for _ in 0..3 {
+        stream.write_all(GET.as_bytes()).unwrap();
+        read_answer(&mut stream);
+        std::thread::sleep(Duration::from_millis(600));
+    }
+    let began = Instant::now();
+    assert_eq!(read_to_end(&mut stream), "");
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "closed after {:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn an_upload_that_stands_still_is_ended_and_keeps_its_bytes() {
+    let server = Server::with(&[("DRIFT_SERVER_BODY_TIMEOUT", "1s")]);
+    let location = begin_upload(&server);
+    let mut stream = server.connect();
+    let head = format!("PATCH {location} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    // As long as a byte comes, however few, it goes on.
+    for _ in 0..4 {
+        stream.write_all(b"x").unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let answer = read_to_end(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("within 1 s"), "{answer}");
+    let status = server.raw(format!(
+        "GET {location} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    ));
+    assert!(status.contains("range: 0-3\r\n"), "{status}");
+
+    let mut stream = server.connect();
+    let head = "PUT /v2/a/manifests/t HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{";
+    stream.write_all(head.as_bytes()).unwrap();
+    let answer = read_to_end(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_dropped() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let content = bytes(32 << 20);
+    let registry = Registry::with(&[("DRIFT_SERVER_BODY_TIMEOUT", "1s")]);
+    let digest = runtime.block_on(registry.push_blob("a", &content));
+    let mut stream = registry.server.connect();
+    let request = format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    // Long before the client begins to read, its request is over and in the log.
+    let log = registry.server.wait_for_log("cut_off=true");
+    let line = log
+        .lines()
+        .find(|line| line.contains("cut_off=true"))
+        .unwrap();
+    assert!(line.contains(&digest.to_string()), "{line}");
+    assert!(read_to_end(&mut stream).len() < content.len());
+}
+
+#[test]
+fn a_slow_reader_that_goes_on_reading_gets_everything() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let content = bytes(24 << 20);
+    let registry = Registry::with(&[
+        ("DRIFT_SERVER_BODY_TIMEOUT", "1s"),
+        ("DRIFT_SERVER_IDLE_TIMEOUT", "1s"),
+    ]);
+    let digest = runtime.block_on(registry.push_blob("a", &content));
+    let mut stream = registry.server.connect();
+    let request =
+        format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut got = Vec::new();
+    let mut piece = vec![0; 4 << 20];
+    loop {
+        let read = stream.read(&mut piece).unwrap();
+        if read == 0 {
+            break;
+        }
+        got.extend_from_slice(&piece[..read]);
+        if got.len() % (1 << 20) < 65536 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    assert!(got.ends_with(&content[content.len() - 1000..]));
+    assert!(got.len() > content.len());
+}
+
+#[test]
+fn a_connection_too_many_is_told_so() {
+    let server = Server::with(&[("DRIFT_SERVER_CONNECTIONS_MAX", "3")]);
+    let mut held: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for stream in &mut held {
+        stream.write_all(GET.as_bytes()).unwrap();
+        assert!(read_answer(stream).starts_with("HTTP/1.1 200"));
+    }
+    for _ in 0..5 {
+        let answer = server.raw(GET);
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(
+            answer.contains("3 connections") && answer.contains("TOOMANYREQUESTS"),
+            "{answer}"
+        );
+        assert!(answer.contains("Retry-After: 1\r\n"), "{answer}");
+    }
+    // Those that are in go on, and a place that comes free is given away.
+    held[0].write_all(GET.as_bytes()).unwrap();
+    assert!(read_answer(&mut held[0]).starts_with("HTTP/1.1 200"));
+    drop(held.pop());
+    wait_for("a free place", || {
+        let answer = server.raw("GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        answer.starts_with("HTTP/1.1 200").then_some(())
+    });
+}
+
+#[test]
+fn a_refused_push_gets_its_answer_though_nobody_reads_its_body() {
+    let server = Server::start();
+    let digest = digest_of(b"");
+    let mut stream = server.connect();
+    let head = format!(
+        "PUT /v2/UPPER/blobs/uploads/x?digest={digest} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let piece = vec![0; 65536];
+    // The client goes on sending until the server has had enough.
+    for _ in 0..400 {
+        if stream.write_all(&piece).is_err() {
+            break;
+        }
+    }
+    let answer = read_to_end(&mut stream);
+    assert!(answer.contains("NAME_INVALID"), "{answer:?}");
+}
+
+/// A transfer that is under way when the signal comes.
+fn upload_under_way(server: &Server) -> (TcpStream, String) {
+    let location = begin_upload(server);
+    let mut stream = server.connect();
+    let head = format!("PATCH {location} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234");
+    stream.write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    (stream, location)
+}
+
+#[test]
+fn an_upload_whose_client_goes_away_keeps_its_bytes() {
+    let server = Server::start();
+    let status = |location: &str| {
+        server.raw(format!(
+            "GET {location} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        ))
+    };
+    let (stream, location) = upload_under_way(&server);
+    drop(stream);
+    wait_for("the end of the upload", || {
+        status(&location).contains("range: 0-4\r\n").then_some(())
+    });
+    // With this option a close is a reset.
+    let (stream, location) = upload_under_way(&server);
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    wait_for("the end of the upload", || {
+        status(&location).contains("range: 0-4\r\n").then_some(())
+    });
+}
+
+#[test]
+fn a_stop_lets_transfers_finish() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start();
+        let mut idle = server.connect();
+        idle.write_all(GET.as_bytes()).unwrap();
+        read_answer(&mut idle);
+        let (mut stream, _) = upload_under_way(&server);
+        server.signal(signal);
+        server.wait_for_log("transfers may go on");
+        // Idle connections are closed, new ones refused by the system.
+        assert_eq!(read_to_end(&mut idle), "");
+        assert!(TcpStream::connect(server.address()).is_err());
+        assert!(!server.has_ended());
+        stream.write_all(b"56789").unwrap();
+        let answer = read_to_end(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+        assert!(answer.contains("range: 0-9\r\n"), "{answer}");
+        assert!(server.wait().success());
+        assert!(server.log().contains("stopped"));
+    }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        Server::builder()
+            .directory(directory.path())
+            .variables(&[("DRIFT_SERVER_SHUTDOWN_TIMEOUT", "1s")])
+            .start()
+    };
+    let mut server = start();
+    let (mut stream, location) = upload_under_way(&server);
+    let began = Instant::now();
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert!(
+        began.elapsed() >= Duration::from_millis(900),
+        "it waited {:?}",
+        began.elapsed()
+    );
+    read_to_end(&mut stream);
+    // What had arrived is kept, and the upload goes on where it stopped.
+    let server = start();
+    let status = server.raw(format!(
+        "GET {location} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    ));
+    assert!(status.contains("range: 0-4\r\n"), "{status}");
+}
+
+mod http2 {
+    use super::*;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    /// `GET /` over `http`, from the static table of RFC 7541, and a path of its own.
+    fn head(path: &str) -> Vec<u8> {
+        let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+        block.extend_from_slice(path.as_bytes());
+        block
+    }
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const GOAWAY: u8 = 7;
+    const CONTINUATION: u8 = 9;
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+
+    fn connect(server: &Server) -> TcpStream {
+        let mut stream = server.connect();
+        stream.write_all(PREFACE).unwrap();
+        stream.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
+        stream
+    }
+
+    /// The next frame: its kind, stream and payload; `None` at the end of the connection.
+    fn read_frame(stream: &mut TcpStream) -> Option<(u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).ok()?;
+        let id = u32::from_be_bytes(head[5..9].try_into().unwrap());
+        Some((head[3], id, payload))
+    }
+
+    #[test]
+    fn requests_share_a_connection() {
+        let server = Server::start();
+        let mut stream = connect(&server);
+        for id in [1, 3, 5] {
+            let request = frame(HEADERS, END_STREAM | END_HEADERS, id, &head("/v2/"));
+            stream.write_all(&request).unwrap();
+        }
+        let mut bodies = 0;
+        while bodies < 3 {
+            let (kind, _, payload) = read_frame(&mut stream).unwrap();
+            if kind == DATA && !payload.is_empty() {
+                assert_eq!(payload, b"{}");
+                bodies += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_answered_to_head_has_no_body() {
+        let server = Server::start();
+        let mut stream = connect(&server);
+        // HEAD is not in the static table: a literal value for `:method` (index 2).
+        let mut block = vec![0x02, 4];
+        block.extend_from_slice(b"HEAD");
+        block.extend([0x86, 0x04, 4]);
+        block.extend_from_slice(b"/v2/");
+        stream
+            .write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block))
+            .unwrap();
+        loop {
+            let (kind, id, payload) = read_frame(&mut stream).unwrap();
+            assert!(kind != DATA || payload.is_empty(), "a body: {payload:?}");
+            if kind == HEADERS && id == 1 {
+                break;
+            }
+        }
+    }
+
+    /// Sends frames until the server has had enough, and says how it ended.
+    fn flood(server: &Server, mut next: impl FnMut(u32) -> Vec<u8>) -> bool {
+        let mut stream = connect(server);
+        let mut reader = stream.try_clone().unwrap();
+        let watcher = std::thread::spawn(move || {
+            while let Some((kind, ..)) = read_frame(&mut reader) {
+                if kind == GOAWAY {
+                    return true;
+                }
+            }
+            true
+        });
+        for round in 0..200_000 {
+            if stream.write_all(&next(round)).is_err() || watcher.is_finished() {
+                return watcher.join().unwrap();
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn floods_end_the_connection() {
+        let server = Server::start();
+        let reset = flood(&server, |round| {
+            let id = 2 * round + 1;
+            let mut frames = frame(HEADERS, END_HEADERS, id, &head("/v2/"));
+            frames.extend(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
+            frames
+        });
+        assert!(reset, "a rapid reset was suffered");
+        let continued = flood(&server, |round| match round {
+            0 => frame(HEADERS, 0, 1, &head("/v2/")),
+            _ => frame(CONTINUATION, 0, 1, &[0x00, 1, b'a', 1, b'b']),
+        });
+        assert!(continued, "endless headers were suffered");
+        let empty = flood(&server, |round| match round {
+            0 => frame(HEADERS, END_HEADERS, 1, &head("/v2/")),
+            _ => frame(DATA, 0, 1, &[]),
+        });
+        assert!(empty, "endless empty data was suffered");
+        assert!(
+            server
+                .raw("GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                .contains("200 OK")
+        );
+    }
+
+    #[test]
+    fn an_answer_that_the_client_does_not_take_is_dropped() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let registry = Registry::with(&[("DRIFT_SERVER_BODY_TIMEOUT", "1s")]);
+        let digest = runtime.block_on(registry.push_blob("a", &bytes(8 << 20)));
+        let mut stream = connect(&registry.server);
+        let path = format!("/v2/a/blobs/{digest}");
+        let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &head(&path));
+        stream.write_all(&request).unwrap();
+        // The client opens its window no further than the 64 KiB that it has at the start,
+        // while its connection takes whatever comes.
+        while read_frame(&mut stream).is_some() {}
+        let log = registry.server.wait_for_log("cut_off=true");
+        assert!(log.contains(&path));
+    }
+}
