@@ -234,6 +234,10 @@ pub enum Hasher {
 /// version is not read; the caller hashes the stored bytes again.
 const STATE_VERSION: u8 = 1;
 
+/// Blocks that a saved state may have taken in: 2^60 bytes and more, which no blob has. sha2 counts
+/// bits without looking for an overflow, so a damaged count would end in a panic.
+const STATE_BLOCKS_MAX: u128 = 1 << 54;
+
 impl Hasher {
     /// A hash of nothing yet.
     pub fn new(algorithm: Algorithm) -> Self {
@@ -285,7 +289,16 @@ impl Hasher {
         let [STATE_VERSION, code, state @ ..] = bytes else {
             return None;
         };
-        Some(match Algorithm::from_code(*code)? {
+        let algorithm = Algorithm::from_code(*code)?;
+        // In that layout the count of blocks follows the eight words of the running value.
+        let blocks = match algorithm {
+            Algorithm::Sha256 => u64::from_le_bytes(*state.get(32..)?.first_chunk()?).into(),
+            Algorithm::Sha512 => u128::from_le_bytes(*state.get(64..)?.first_chunk()?),
+        };
+        if blocks > STATE_BLOCKS_MAX {
+            return None;
+        }
+        Some(match algorithm {
             Algorithm::Sha256 => Hasher::Sha256(Sha256::deserialize(state.try_into().ok()?).ok()?),
             Algorithm::Sha512 => Hasher::Sha512(Sha512::deserialize(state.try_into().ok()?).ok()?),
         })
@@ -349,6 +362,21 @@ mod tests {
                 resumed.update(&bytes[cut..]);
                 assert_eq!(resumed.finish(), Digest::of(algorithm, &bytes));
             }
+        }
+    }
+
+    /// Found by the fuzz target `catalog_codec`: finishing such a state overflowed.
+    #[test]
+    fn a_saved_hash_of_impossible_length_is_not_taken_up() {
+        for (algorithm, count) in [(Algorithm::Sha256, 2 + 32), (Algorithm::Sha512, 2 + 64)] {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&[0; 3 * 128]);
+            let mut saved = hasher.save();
+            // Blocks are of 64 and 128 bytes, twice the digest.
+            let blocks = (3 * 128 / (2 * algorithm.digest_bytes())) as u8;
+            assert_eq!(saved[count], blocks, "the count of blocks lies there");
+            saved[count + 7] = 0x80;
+            assert!(Hasher::restore(&saved).is_none());
         }
     }
 
