@@ -5,6 +5,7 @@
 //! writes the change log (O3), and only then answers each caller (O4).
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -88,6 +89,8 @@ where
     }
 
     fn run(&mut self, transaction: &mut Transaction<'_>, body: Option<&Extent>) -> bool {
+        // A run before this one has no say any more, also if this one panics.
+        self.result = None;
         let result = (self.operation)(transaction, body);
         let succeeded = result.is_ok();
         self.result = Some(result);
@@ -100,7 +103,7 @@ where
             (Some(Err(refusal)), _) => Ok(Err(refusal)),
             (Some(result), Ok(())) => Ok(result),
             (_, Err(error)) => Err(error),
-            (None, Ok(())) => Err(CatalogError::Closed),
+            (None, Ok(())) => Err(CatalogError::Panicked),
         };
         // A caller that has gone needs no answer; what was committed stays.
         let _ = self.caller.send(result);
@@ -213,9 +216,13 @@ impl Committer {
                 }
                 let before = changes.len();
                 let mut transaction = Transaction::new(rows, &mut changes);
-                if !job.run(&mut transaction, extents[position].as_ref()) {
+                let body = extents[position].as_ref();
+                // A panic is caught here, and not by whoever holds the transaction: redb does
+                // not roll back while a thread unwinds, and nothing more would ever be written.
+                let ran = catch_unwind(AssertUnwindSafe(|| job.run(&mut transaction, body)));
+                if !matches!(ran, Ok(true)) {
                     refused[position] = true;
-                    if changes.len() > before {
+                    if ran.is_err() || changes.len() > before {
                         spoiled = true;
                         return Err(CatalogError::Closed);
                     }

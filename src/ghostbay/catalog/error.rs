@@ -33,6 +33,9 @@ pub enum CatalogError {
     /// The change log could not be opened.
     #[error("the change log failed: {0}")]
     Log(#[source] Arc<io::Error>),
+    /// The operation panicked; nothing of it was kept.
+    #[error("an operation on the index failed by a mistake of the program; the log names it")]
+    Panicked,
     /// The store is shutting down.
     #[error("the catalog is closed")]
     Closed,

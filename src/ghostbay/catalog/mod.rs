@@ -167,12 +167,13 @@ impl Catalog {
         answer
     }
 
-    /// Whether the catalog was closed.
+    /// Whether nothing can be written any more: the catalog was closed, or its thread has died.
     pub fn is_closed(&self) -> bool {
         self.writer
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .is_none()
+            .as_ref()
+            .is_none_or(|writer| writer.thread.is_finished())
     }
 
     /// Commits what is queued and ends the committer; whatever comes later is refused.

@@ -148,6 +148,35 @@ async fn a_refused_operation_leaves_no_trace_and_its_neighbours_are_committed() 
 }
 
 #[tokio::test]
+async fn an_operation_that_panics_takes_nobody_else_along() {
+    let directory = tempfile::tempdir().unwrap();
+    let catalog = open(directory.path(), &Heard::default());
+    let work = (0..50u64).map(|n| {
+        let catalog = catalog.clone();
+        async move {
+            catalog
+                .transact::<_, CatalogError, _>(move |transaction| {
+                    transaction.put(&NAMES, &format!("{n:03}"), &Name(n))?;
+                    assert!(n % 5 != 0, "told to");
+                    Ok(())
+                })
+                .await
+        }
+    });
+    let results = futures::future::join_all(work).await;
+    for (n, result) in results.into_iter().enumerate() {
+        match n % 5 {
+            0 => assert!(matches!(result, Err(CatalogError::Panicked))),
+            _ => result.unwrap(),
+        }
+    }
+    assert!(!catalog.is_closed());
+    put(&catalog, "later", 1).await.unwrap();
+    let rows = catalog.read().unwrap();
+    assert_eq!(names(&rows, "", None).len(), 41);
+}
+
+#[tokio::test]
 async fn reading_operations_commit_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let heard = Heard::default();
