@@ -16,7 +16,7 @@ use super::engine::ByteStream;
 use super::error::StorageError;
 use super::ingest::Ingest;
 use super::lock::DirectoryLock;
-use super::objects::{OBJECTS, ObjectKey, ObjectRow};
+use super::objects::{OBJECTS, ObjectKey, ObjectRow, check_bucket_name};
 use super::pack::small::SharedPack;
 use super::pack::{PackOptions, PackSpace};
 use super::uploads::Uploads;
@@ -140,6 +140,10 @@ impl LocalStorageEngine {
         bucket: &str,
         key: &str,
     ) -> Result<Option<ObjectRow>, StorageError> {
+        // What cannot be a bucket's name cannot be part of a key either.
+        if check_bucket_name(bucket).is_err() {
+            return Ok(None);
+        }
         Ok(rows.get(&OBJECTS, &ObjectKey::new(bucket, key))?)
     }
 

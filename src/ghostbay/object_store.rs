@@ -196,6 +196,7 @@ impl Receive for Incoming {
 }
 
 fn multipart_key(bucket: &str, key: &str, upload_id: &str) -> Result<MultipartKey, StorageError> {
+    check_bucket_name(bucket)?;
     Ok(MultipartKey {
         bucket: bucket.to_owned(),
         key: key.to_owned(),
@@ -295,6 +296,9 @@ impl StorageEngine for LocalStorageEngine {
     }
 
     async fn delete_object(&self, bucket: &str, key: &str) -> Result<bool> {
+        if check_bucket_name(bucket).is_err() {
+            return Ok(false);
+        }
         let key = ObjectKey::new(bucket, key);
         self.transact(move |transaction| {
             let Some(row) = transaction.get(&OBJECTS, &key)? else {
@@ -357,6 +361,9 @@ impl StorageEngine for LocalStorageEngine {
     }
 
     async fn head_bucket(&self, bucket: &str) -> Result<Option<BucketInfo>> {
+        if check_bucket_name(bucket).is_err() {
+            return Ok(None);
+        }
         let row = self.catalog().read()?.get(&BUCKETS, &bucket.to_owned())?;
         Ok(row.map(|row| BucketInfo {
             name: bucket.to_owned(),
@@ -378,6 +385,9 @@ impl StorageEngine for LocalStorageEngine {
     }
 
     async fn delete_bucket(&self, bucket: &str) -> Result<bool> {
+        if check_bucket_name(bucket).is_err() {
+            return Ok(false);
+        }
         let bucket = bucket.to_owned();
         self.transact(move |transaction| {
             if !transaction.contains(&BUCKETS, &bucket)? {
@@ -527,6 +537,7 @@ impl StorageEngine for LocalStorageEngine {
         bucket: &str,
         prefix: &str,
     ) -> Result<Vec<MultipartUploadInfo>> {
+        check_bucket_name(bucket)?;
         let snapshot = self.catalog().read()?;
         let mut from = bucket_prefix(bucket);
         from.extend_from_slice(prefix.as_bytes());

@@ -255,3 +255,37 @@ async fn buckets_come_with_their_first_object_and_go_when_empty() {
     assert!(!engine.delete_bucket("things").await.unwrap());
     assert!(engine.create_bucket("X").await.is_err());
 }
+
+#[tokio::test]
+async fn a_bucket_that_cannot_be_holds_nothing_and_harms_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    let id = "00000000-0000-4000-8000-000000000000";
+    for bucket in ["", "a\0b", "things\0", "../x", "UPPER"] {
+        assert_eq!(get(&engine, bucket, "key").await, None);
+        assert_eq!(engine.head_object(bucket, "key").await.unwrap(), None);
+        assert!(!engine.delete_object(bucket, "key").await.unwrap());
+        assert_eq!(engine.head_bucket(bucket).await.unwrap(), None);
+        assert!(!engine.delete_bucket(bucket).await.unwrap());
+        assert!(
+            engine
+                .abort_multipart_upload(bucket, "key", id)
+                .await
+                .is_err()
+        );
+        assert!(engine.list_parts(bucket, "key", id).await.is_err());
+        assert!(engine.list_multipart_uploads(bucket, "").await.is_err());
+        let copy = CopyObjectRequest {
+            source_bucket: bucket.into(),
+            source_key: "key".into(),
+            bucket: "things".into(),
+            key: "copy".into(),
+        };
+        let error = engine.copy_object(copy).await.unwrap_err();
+        assert!(matches!(
+            storage_error(&error),
+            StorageError::NoSuchKey { .. }
+        ));
+    }
+    put(&engine, "things", "key", &pattern(1, 10)).await;
+}
