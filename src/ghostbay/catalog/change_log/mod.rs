@@ -173,8 +173,8 @@ impl ChangeLog {
             .sync
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if sync.unsynced.is_none() {
-            sync.unsynced = Some(tail.file.clone());
+        // Another file that still waits is one that a checkpoint has left, and synced.
+        if sync.unsynced.replace(tail.file.clone()).is_none() {
             self.shared.wake.notify_one();
         }
         Ok(())
@@ -379,7 +379,13 @@ pub fn replay(
         if *kind == Kind::Changes && reached.is_none_or(|reached| *sequence > reached + 1) {
             break;
         }
-        let mut reader = file::LogReader::open(&directory.join(file_name(*kind, *sequence)))?;
+        let path = directory.join(file_name(*kind, *sequence));
+        let mut reader = match file::LogReader::open(&path) {
+            Ok(reader) => reader,
+            // A power cut can take a file's header, which is synced with its first transaction.
+            Err(file::LogReadError::Frame(_)) if *kind == Kind::Changes => continue,
+            Err(error) => return Err(error),
+        };
         loop {
             let frame = match reader.next_frame() {
                 Ok(Some(frame)) => frame,

@@ -179,3 +179,52 @@ fn a_damaged_checkpoint_is_an_error_not_a_shorter_catalog() {
     std::fs::write(&path, bytes).unwrap();
     assert!(replay(catalog.directory.path(), |_| ()).is_err());
 }
+
+#[test]
+fn a_file_whose_header_a_power_cut_took_hides_nothing_before_it() {
+    let mut catalog = Catalog::new();
+    let mut log = catalog.open();
+    for n in 0..10 {
+        catalog.commit(&mut log, n, Some(vec![1; 50]));
+    }
+    drop(log);
+    // The next start begins a file; its name is durable, its first bytes are not yet.
+    drop(catalog.open());
+    let path = catalog.files(CHANGES).pop().unwrap();
+    for header in [vec![], vec![0; 64]] {
+        std::fs::write(&path, header).unwrap();
+        assert_eq!(catalog.replayed(), (Some(10), catalog.map.clone()));
+    }
+}
+
+#[test]
+fn the_file_behind_a_checkpoint_is_synced_too() {
+    let mut catalog = Catalog::new();
+    let mut log = catalog.open();
+    catalog.commit(&mut log, 1, Some(vec![1]));
+    // The first commit took a checkpoint, so this one goes to the next file, while the one
+    // before still waits for its sync.
+    catalog.commit(&mut log, 2, Some(vec![2]));
+    let tail = log.tail.as_ref().unwrap().file.clone();
+    let sync = log.shared.sync.lock().unwrap();
+    let waiting = sync.unsynced.as_ref().unwrap();
+    assert!(Arc::ptr_eq(waiting, &tail), "the newest file is forgotten");
+}
+
+#[test]
+fn a_checkpoint_that_fails_leaves_no_file_behind() {
+    struct Unreadable;
+    impl RawRead for Unreadable {
+        fn get(&self, _: &[u8], _: &mut dyn FnMut(&[u8])) -> Result<bool, CatalogError> {
+            Err(CatalogError::Closed)
+        }
+        fn range(&self, _: &[u8], _: bool, _: &[u8]) -> Result<RawScan<'_>, CatalogError> {
+            Err(CatalogError::Closed)
+        }
+    }
+    let catalog = Catalog::new();
+    let log = catalog.open();
+    let state = Snapshot::new(Box::new(Unreadable));
+    checkpoint::write(&log.place, 1, &state).unwrap_err();
+    assert!(catalog.files(file::TEMPORARY_SUFFIX).is_empty());
+}
