@@ -1,6 +1,7 @@
 //! Writing a checkpoint: every row of one state of the catalog, in frames.
 
 use std::io;
+use std::path::Path;
 
 use super::LogPlace;
 use super::file::{Kind, TEMPORARY_SUFFIX, file_name, parse_file_name};
@@ -15,7 +16,24 @@ pub fn write(place: &LogPlace, sequence: u64, state: &Snapshot) -> io::Result<u6
     let temporary = place
         .directory
         .join(format!("{sequence:016x}{TEMPORARY_SUFFIX}"));
-    let file = place.disk.create(&temporary)?;
+    let rows = write_temporary(place, &temporary, sequence, state).inspect_err(|_| {
+        // The next commit tries again: on a full disk each try would leave its file.
+        let _ = place.disk.remove(&temporary);
+    })?;
+    let path = place.directory.join(file_name(Kind::Checkpoint, sequence));
+    place.disk.rename(&temporary, &path)?;
+    place.disk.sync_directory(&place.directory)?;
+    remove_covered(place, sequence)?;
+    Ok(rows)
+}
+
+fn write_temporary(
+    place: &LogPlace,
+    temporary: &Path,
+    sequence: u64,
+    state: &Snapshot,
+) -> io::Result<u64> {
+    let file = place.disk.create(temporary)?;
     let (header, chain) = place.header(Kind::Checkpoint, sequence).encode();
     file.write_at(&header, 0)?;
     let mut offset = header.len() as u64;
@@ -52,10 +70,6 @@ pub fn write(place: &LogPlace, sequence: u64, state: &Snapshot) -> io::Result<u6
         }
     }
     file.sync_data()?;
-    let path = place.directory.join(file_name(Kind::Checkpoint, sequence));
-    place.disk.rename(&temporary, &path)?;
-    place.disk.sync_directory(&place.directory)?;
-    remove_covered(place, sequence)?;
     Ok(rows)
 }
 
