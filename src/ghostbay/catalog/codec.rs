@@ -30,11 +30,24 @@ fn configuration() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<ROW_BYTES_MAX>()
 }
 
-/// The row as bytes.
+/// Rows shorter than this can be read whatever they hold: bincode counts a field of one byte as
+/// its type's 8 at most.
+const ROW_BYTES_SURE: usize = ROW_BYTES_MAX / 8;
+
+/// The row as bytes. A row that could not be read again is refused.
 pub fn encode<V: Value>(value: &V) -> Result<Vec<u8>, String> {
     let mut bytes = vec![V::VERSION];
     bincode::serde::encode_into_std_write(value, &mut bytes, configuration())
         .map_err(|error| error.to_string())?;
+    if bytes.len() > ROW_BYTES_MAX {
+        return Err(format!(
+            "a row of {} bytes, {ROW_BYTES_MAX} are the most",
+            bytes.len()
+        ));
+    }
+    if bytes.len() > ROW_BYTES_SURE {
+        decode::<V>(&bytes)?;
+    }
     Ok(bytes)
 }
 
@@ -101,6 +114,23 @@ mod tests {
         let mut newer = bytes;
         newer[0] = 4;
         assert!(decode::<Row>(&newer).unwrap_err().contains("version 4"));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_written() {
+        let row = |name: usize, parts: usize| Row {
+            name: "x".repeat(name),
+            size: 1,
+            parts: vec![1; parts],
+            extra: None,
+        };
+        let bytes = encode(&row(ROW_BYTES_MAX - 100, 0)).unwrap();
+        decode::<Row>(&bytes).unwrap();
+        assert!(encode(&row(ROW_BYTES_MAX, 0)).is_err());
+        // Short as bytes, but more than decoding lets through.
+        assert!(encode(&row(0, ROW_BYTES_MAX / 4)).is_err());
+        let bytes = encode(&row(0, ROW_BYTES_MAX / 4 - 100)).unwrap();
+        decode::<Row>(&bytes).unwrap();
     }
 
     #[test]
