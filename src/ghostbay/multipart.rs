@@ -161,7 +161,7 @@ pub struct Joined {
     pub etag: String,
 }
 
-/// Joins the parts that a completion names, in its order.
+/// Joins the parts that a completion names, in its order. `uploaded` is sorted by number.
 pub fn join(
     named: &[MultipartUploadPart],
     uploaded: &[(u32, PartRow)],
@@ -188,9 +188,9 @@ pub fn join(
         }
         before = number;
         let (_, row) = uploaded
-            .iter()
-            .find(|(uploaded, _)| *uploaded == number)
-            .ok_or_else(|| refuse(part, "it was not uploaded".into()))?;
+            .binary_search_by_key(&number, |(uploaded, _)| *uploaded)
+            .map(|position| &uploaded[position])
+            .map_err(|_| refuse(part, "it was not uploaded".into()))?;
         let etag = row.etag();
         if part.etag.trim_matches('"') != etag {
             return Err(refuse(
