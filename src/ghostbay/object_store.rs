@@ -580,10 +580,15 @@ fn list(
     let prefix = within(request.prefix.as_bytes());
     let mut page = ListObjectsResponse::default();
     let mut after = request.start_after.clone().map(String::into_bytes);
-    if let (Some(after), Some(delimiter)) = (&mut after, &request.delimiter) {
-        // A token that is a rolled-up prefix stands for all keys below it.
+    let delimiter = request.delimiter.as_ref().filter(|text| !text.is_empty());
+    if let (Some(after), Some(delimiter)) = (&mut after, delimiter) {
+        // A token that is a rolled-up prefix stands for all keys below it. The request's own
+        // prefix is none: it is a key like others, as the name of a folder may be.
         let token = request.start_after.as_deref().unwrap_or_default();
-        if token.starts_with(&request.prefix) && token.ends_with(delimiter.as_str()) {
+        if token.len() > request.prefix.len()
+            && token.starts_with(&request.prefix)
+            && token.ends_with(delimiter.as_str())
+        {
             after.extend_from_slice(&[0xff; 4]);
         }
     }
@@ -596,7 +601,7 @@ fn list(
                 page.next_token = last;
                 return Ok(page);
             }
-            let rolled_up = request.delimiter.as_ref().and_then(|delimiter| {
+            let rolled_up = delimiter.and_then(|delimiter| {
                 let rest = &key[request.prefix.len()..];
                 let end = rest.find(delimiter.as_str())? + delimiter.len();
                 Some(key[..request.prefix.len() + end].to_owned())

@@ -235,6 +235,33 @@ async fn listings_keep_prefix_delimiter_and_order_at_every_page_size() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_a_key_hides_nothing_below_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    for key in ["b/", "b/1/x", "b/2"] {
+        put(&engine, "things", key, &"x".into()).await;
+    }
+    for max_keys in [Some(1), Some(2), None] {
+        let below = ListObjectsRequest {
+            prefix: "b/".into(),
+            delimiter: Some("/".into()),
+            max_keys,
+            ..ListObjectsRequest::default()
+        };
+        let (keys, prefixes) = listed(&engine, below).await;
+        assert_eq!(keys, ["b/", "b/2"]);
+        assert_eq!(prefixes, ["b/1/"]);
+        let undivided = ListObjectsRequest {
+            delimiter: Some(String::new()),
+            max_keys,
+            ..ListObjectsRequest::default()
+        };
+        let (keys, _) = listed(&engine, undivided).await;
+        assert_eq!(keys, ["b/", "b/1/x", "b/2"]);
+    }
+}
+
+#[tokio::test]
 async fn buckets_come_with_their_first_object_and_go_when_empty() {
     let directory = tempfile::tempdir().unwrap();
     let engine = open(directory.path()).await;
