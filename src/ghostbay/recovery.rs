@@ -127,18 +127,28 @@ pub fn apply(
     store: Uuid,
 ) -> io::Result<()> {
     let mut removed = false;
+    let mut uncut = Vec::new();
     for step in &plan.steps {
         match *step {
             Step::Cut { pack, length, tail } => {
                 tracing::info!(%pack, bytes = length - tail, %store, "cutting off what was never acknowledged");
-                space.pack(pack)?.file.truncate(tail)?;
+                if let Err(error) = space.pack(pack).and_then(|open| open.file.truncate(tail)) {
+                    tracing::error!(%pack, %error, "a pack was not cut back and is left alone");
+                    uncut.push(pack);
+                }
             }
             Step::Remove { pack } => {
                 tracing::info!(%pack, "removing a pack that holds nothing acknowledged");
                 disk.remove(&directory.join(file_name(pack)))?;
                 removed = true;
             }
-            Step::Resume { pack, tail } => space.resume(pack, tail)?,
+            // Appended to, what was not cut would be taken for records by a walk.
+            Step::Resume { pack, .. } if uncut.contains(&pack) => {}
+            Step::Resume { pack, tail } => {
+                if let Err(error) = space.resume(pack, tail) {
+                    tracing::error!(%pack, %error, "a pack is not put back to use");
+                }
+            }
             Step::Lament { pack, length, tail } => {
                 tracing::error!(%pack, ?length, tail, "a pack that the index names is missing: what it held cannot be read");
             }

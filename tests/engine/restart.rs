@@ -1,4 +1,5 @@
 use drift::digest::Algorithm;
+use drift::ghostbay::engine::{GetObjectRequest, StorageEngine};
 use drift::ghostbay::uploads::Append;
 use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError};
 
@@ -182,4 +183,43 @@ async fn a_lost_change_log_is_made_anew() {
 fn replay_reaches(directory: &std::path::Path) -> bool {
     drift::ghostbay::catalog::change_log::replay(&directory.join("log"), |_| ())
         .is_ok_and(|reached| reached.is_some())
+}
+
+#[tokio::test]
+async fn a_pack_with_a_damaged_header_takes_down_nothing_else() {
+    let bytes = pattern(1, 400_000);
+    // The second time there is something to be cut off, too.
+    for remains in [0, 100_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let pack = directory.path().join("packs/0001-000000000001.pack");
+        let engine = open(directory.path()).await;
+        put(&engine, "things", "key", &bytes).await;
+        engine.close().await;
+        drop(engine);
+        let whole = std::fs::read(&pack).unwrap();
+        let mut damaged = whole.clone();
+        damaged[20] ^= 1;
+        damaged.extend_from_slice(&pattern(2, remains));
+        std::fs::write(&pack, damaged).unwrap();
+
+        let engine = open(directory.path()).await;
+        let response = engine
+            .get_object(GetObjectRequest {
+                bucket: "things".into(),
+                key: "key".into(),
+                range: None,
+            })
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(collect(response.data).await.is_err());
+        put(&engine, "things", "other", &bytes).await;
+        assert_eq!(get(&engine, "things", "other").await.as_ref(), Some(&bytes));
+        engine.close().await;
+        drop(engine);
+        std::fs::write(&pack, whole).unwrap();
+        let engine = open(directory.path()).await;
+        assert_eq!(get(&engine, "things", "key").await.as_ref(), Some(&bytes));
+        engine.close().await;
+    }
 }
