@@ -105,7 +105,8 @@ impl PackSpace {
         self.pool().push(Pooled {
             pack,
             tail,
-            reserved: tail,
+            // What a process that was killed had reserved is not known; trimming gives it back.
+            reserved: tail + self.shared.options.reserve_bytes,
             since: Instant::now(),
         });
         Ok(())
@@ -179,15 +180,18 @@ impl PackSpace {
         let mut pool = self.pool();
         for pooled in pool.iter_mut() {
             if pooled.reserved > pooled.tail && pooled.since.elapsed() >= idle_trim {
-                // The reserved blocks lie behind all records, so the cut loses nothing.
-                match pooled.pack.file.truncate(pooled.tail) {
-                    Ok(()) => pooled.reserved = pooled.tail,
-                    Err(error) => {
-                        tracing::warn!(pack = %pooled.pack.id, %error, "reserved space was not given back");
-                    }
-                }
+                trim(&pooled.pack, pooled.tail);
+                pooled.reserved = pooled.tail;
             }
         }
+    }
+}
+
+/// Gives back blocks that a pack has reserved behind its tail. They lie behind all records, so
+/// the cut loses nothing.
+fn trim(pack: &PackFile, tail: u64) {
+    if let Err(error) = pack.file.truncate(tail) {
+        tracing::warn!(pack = %pack.id, %error, "reserved space was not given back");
     }
 }
 
@@ -234,11 +238,26 @@ impl Lease {
         }
         let step = end.max(self.reserved + self.space.options().reserve_bytes);
         let target = known_end.map_or(step, |known| step.min(known.max(end)));
-        self.pack
-            .file
-            .allocate(self.reserved, target - self.reserved)?;
-        self.reserved = target;
+        let file = &self.pack.file;
+        match file.allocate(self.reserved, target - self.reserved) {
+            Ok(()) => self.reserved = target,
+            // There is no room for a whole step, but there may be for the bytes: what was got of
+            // it is given back, and from here on each write takes what it needs.
+            Err(_) if target > end => {
+                file.truncate(file.length()?)?;
+                self.reserved = u64::MAX;
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
+    }
+
+    /// Gives back what is reserved behind the tail.
+    pub fn trim(&mut self) {
+        if self.reserved > self.tail {
+            trim(&self.pack, self.tail);
+            self.reserved = self.tail;
+        }
     }
 
     /// All records up to the tail are in the index now.

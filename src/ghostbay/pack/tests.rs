@@ -162,6 +162,43 @@ fn what_is_dropped_is_cut_and_its_place_used_again() {
     assert_eq!(read(&space, &next).unwrap(), pattern(70_000));
 }
 
+/// Bytes of the disk that a pack takes.
+fn blocks(space: &PackSpace, directory: &std::path::Path, pack: PackId) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    space.pack(pack).unwrap().file.sync_data().unwrap();
+    let path = directory.join(file::file_name(pack));
+    512 * path.metadata().unwrap().blocks()
+}
+
+#[test]
+fn reserved_blocks_are_given_back() {
+    const SLACK: u64 = 1 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let options = PackOptions {
+        pack_bytes_max: 4 << 20,
+        ..PackOptions::default()
+    };
+    let space = space(directory.path(), options);
+    let taken = |pack| blocks(&space, directory.path(), pack);
+    // Of unknown length, so a whole step is reserved, behind the full pack as well.
+    let extents = write(&space, &pattern(6_000_000), false);
+    let [full, last] = [extents[0], extents[extents.len() - 1]];
+    assert_ne!(full.pack, last.pack);
+    assert!(taken(full.pack) < (4 << 20) + SLACK);
+    space.trim_pool();
+    assert!(taken(last.pack) < (2 << 20) + SLACK);
+
+    // A process was killed with blocks reserved.
+    let tail = record_end(last.offset, last.length);
+    let file = &space.pack(last.pack).unwrap().file;
+    file.allocate(tail, 64 << 20).unwrap();
+    let restarted = super::tests::space(directory.path(), options);
+    restarted.resume(last.pack, tail).unwrap();
+    restarted.trim_pool();
+    assert!(taken(last.pack) < (2 << 20) + SLACK);
+    assert_eq!(read(&restarted, &extents).unwrap(), pattern(6_000_000));
+}
+
 #[test]
 fn what_is_in_doubt_is_neither_cut_nor_written_over() {
     let directory = tempfile::tempdir().unwrap();

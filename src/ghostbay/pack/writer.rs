@@ -192,10 +192,13 @@ impl BodyWriter {
             windows: record.windows,
             digest,
         };
-        file.write_at(
-            &trailer.encode(),
-            trailer_offset(record.body_offset, record.length),
-        )?;
+        // The room behind the trailer is written too, so that the file reaches its tail: a cut
+        // to a length that lies behind a file's end gives no reserved block back.
+        let trailer_offset = trailer_offset(record.body_offset, record.length);
+        let end = record_end(record.body_offset, record.length);
+        let mut trailer = trailer.encode();
+        trailer.resize((end - trailer_offset) as usize, 0);
+        file.write_at(&trailer, trailer_offset)?;
         // The length is known only now; the pack is ours alone, so nobody has looked yet.
         let header = Header {
             owner: self.owner,
@@ -214,7 +217,7 @@ impl BodyWriter {
         if !self.unsynced.iter().any(|pack| pack.id == lease.pack().id) {
             self.unsynced.push(lease.pack().clone());
         }
-        lease.advance(record_end(record.body_offset, record.length));
+        lease.advance(end);
         Ok(())
     }
 
@@ -240,6 +243,7 @@ impl BodyWriter {
         self.written = Written::default();
         for mut lease in self.filled.drain(..) {
             lease.commit();
+            lease.trim();
             lease.retire();
         }
         if let Some(lease) = &mut self.lease {
