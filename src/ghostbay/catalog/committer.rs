@@ -99,9 +99,9 @@ where
 
     fn answer(self: Box<Self>, batch: Result<(), CatalogError>) {
         let result = match (self.result, batch) {
-            // A refusal stands whatever became of the others' commit: it changed nothing.
-            (Some(Err(refusal)), _) => Ok(Err(refusal)),
             (Some(result), Ok(())) => Ok(result),
+            // Also instead of a refusal: it may rest on what another of the batch had written,
+            // which then never came to be.
             (_, Err(error)) => Err(error),
             (None, Ok(())) => Err(CatalogError::Panicked),
         };
@@ -258,4 +258,23 @@ pub(super) fn send(queue: &Sender<Box<dyn Job>>, job: Box<dyn Job>) {
 /// The sequence that the index stands at.
 pub(super) fn sequence(rows: &impl Rows) -> Result<u64, CatalogError> {
     schema::sequence(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_batch_said_is_not_believed() {
+        let answer = |batch: Result<(), CatalogError>| {
+            let refuse = |_: &mut Transaction<'_>, _: Option<&Extent>| Err::<(), _>("refused");
+            let (mut job, answer) = Operation::new(refuse, None);
+            job.result = Some(Err("refused"));
+            let job: Box<dyn Job> = job;
+            job.answer(batch);
+            answer.blocking_recv().unwrap()
+        };
+        assert!(matches!(answer(Ok(())), Ok(Err("refused"))));
+        assert!(answer(Err(CatalogError::Closed)).is_err());
+    }
 }
