@@ -202,13 +202,16 @@ impl Ingest {
         let bytes = join(gathered);
         let (owner, position) = receiver.place();
         let (commit, digest) = receiver.end(ending)?;
+        // The receiver may hold what keeps others away. The operation takes it along, so that it is
+        // let go when all is committed, also if the caller goes away before.
+        let commit = move |transaction: &mut Transaction<'_>, written: &Written| {
+            let _held = &receiver;
+            commit(transaction, written)
+        };
         if bytes.is_empty() {
             let commit =
                 move |transaction: &mut Transaction<'_>| commit(transaction, &Written::default());
-            // The receiver may hold what keeps others away; it is let go when all is committed.
-            let result = self.catalog.transact(commit).await;
-            drop(receiver);
-            return result;
+            return self.catalog.transact(commit).await;
         }
         let body = SmallBody {
             owner,
@@ -216,8 +219,7 @@ impl Ingest {
             bytes,
             digest,
         };
-        let result = self
-            .catalog
+        self.catalog
             .transact_with_body(body, move |transaction, extent| {
                 let written = Written {
                     extents: vec![*extent],
@@ -225,9 +227,7 @@ impl Ingest {
                 };
                 commit(transaction, &written)
             })
-            .await;
-        drop(receiver);
-        result
+            .await
     }
 }
 

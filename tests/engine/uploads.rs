@@ -285,3 +285,37 @@ async fn a_cancelled_upload_is_gone_and_nobody_elses_can_be_reached() {
     assert!(uploads.cancel("a", &id).await.is_err());
     assert_eq!(live_bytes(&engine), 0);
 }
+
+#[tokio::test]
+async fn a_caller_that_goes_away_holds_its_upload_until_the_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    let uploads = engine.uploads();
+    let id = uploads.begin("a", Algorithm::Sha256).await.unwrap().id;
+    let bytes = pattern(1, 1000);
+    // The committer is kept busy, so that the piece waits in its queue.
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let catalog = engine.catalog().clone();
+    let busy = tokio::spawn(async move {
+        let busy = move |_: &mut Transaction<'_>| {
+            let _ = wait.recv();
+            Ok::<_, StorageError>(())
+        };
+        catalog.transact(busy).await
+    });
+    let pause = || tokio::time::sleep(Duration::from_millis(100));
+    pause().await;
+    let gone = uploads.append("a", &id, append(&bytes));
+    tokio::select! {
+        _ = gone => panic!("the committer did not wait"),
+        () = pause() => {}
+    }
+    let newcomer = tokio::spawn({
+        let (uploads, piece) = (uploads.clone(), append(&bytes));
+        async move { uploads.append("a", &id, piece).await }
+    });
+    pause().await;
+    drop(go_on);
+    busy.await.unwrap().unwrap();
+    assert_eq!(newcomer.await.unwrap().unwrap().offset, 2000);
+}
