@@ -51,9 +51,16 @@ impl PackFile {
         id: PackId,
         store: Uuid,
     ) -> io::Result<Arc<Self>> {
-        let file = disk.create(&directory.join(file_name(id)))?;
-        file.write_at(&encode_header(id, store), 0)?;
-        disk.sync_directory(directory)?;
+        let path = directory.join(file_name(id));
+        let file = disk.create(&path)?;
+        let named = file
+            .write_at(&encode_header(id, store), 0)
+            .and_then(|()| disk.sync_directory(directory));
+        if let Err(error) = named {
+            // Each body that is tried on a full disk would leave a file otherwise.
+            let _ = disk.remove(&path);
+            return Err(error);
+        }
         Ok(Arc::new(PackFile { id, file }))
     }
 

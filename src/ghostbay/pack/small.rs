@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::extent::Extent;
+use super::file::PACK_HEADER_BYTES;
 use super::record::{Header, Trailer, body_offset, record_end, trailer_offset};
 use super::space::{Lease, PackSpace};
 use crate::digest::Digest;
@@ -26,8 +27,8 @@ pub struct SmallBody {
     pub digest: Option<Digest>,
 }
 
-/// The committer's own pack. It is never cut while the store runs: a batch that failed leaves
-/// its bytes behind, and the next start cuts them off.
+/// The committer's own pack. What was synced is never cut while the store runs: a batch whose
+/// transaction failed leaves its bytes behind, and the next start cuts them off.
 pub struct SharedPack {
     space: PackSpace,
     lease: Option<Lease>,
@@ -44,16 +45,7 @@ impl SharedPack {
             .iter()
             .map(|body| record_end(0, body.bytes.len() as u64) + 128)
             .sum();
-        if let Some(lease) = &mut self.lease
-            && lease.tail() + bytes > self.space.options().pack_bytes_max
-        {
-            lease.retire();
-            self.lease = None;
-        }
-        let lease = match &mut self.lease {
-            Some(lease) => lease,
-            none => none.insert(self.space.lease()?),
-        };
+        let mut lease = self.lease_with_room(bytes)?;
         // One buffer, one write: the records of a batch lie one behind the other.
         let start = lease.tail();
         let mut buffer = Vec::with_capacity(bytes as usize);
@@ -84,23 +76,46 @@ impl SharedPack {
                 length,
             });
         }
-        lease.pack().file.write_at(&buffer, start)?;
-        lease.pack().file.sync_data()?;
+        let file = lease.pack().file.clone();
+        if let Err(error) = file.write_at(&buffer, start) {
+            // Nothing names these bytes yet. Cut off, they give a full disk its space back.
+            match file.truncate(start) {
+                Ok(()) => self.lease = Some(lease),
+                Err(_) => lease.retire(),
+            }
+            return Err(error);
+        }
+        if let Err(error) = file.sync_data() {
+            // After a failed sync nobody knows what of the pack is on the disk.
+            lease.retire();
+            return Err(error);
+        }
         lease.advance(start + buffer.len() as u64);
         lease.commit();
+        self.lease = Some(lease);
         Ok(extents)
+    }
+
+    /// A lease with room for so many bytes. Packs without go back to the pool, where longer
+    /// bodies fill them up; a new pack takes a batch of any length.
+    fn lease_with_room(&mut self, bytes: u64) -> io::Result<Lease> {
+        let mut full = Vec::new();
+        loop {
+            let lease = match self.lease.take() {
+                Some(lease) => lease,
+                None => self.space.lease()?,
+            };
+            let end = lease.tail() + bytes;
+            if end <= self.space.options().pack_bytes_max || lease.tail() == PACK_HEADER_BYTES {
+                return Ok(lease);
+            }
+            full.push(lease);
+        }
     }
 }
 
 impl SmallBodies for SharedPack {
     fn append(&mut self, bodies: &[&SmallBody]) -> io::Result<Vec<Extent>> {
-        let result = self.append_to_lease(bodies);
-        if result.is_err()
-            && let Some(mut lease) = self.lease.take()
-        {
-            // After a failed sync nobody knows what of the pack is on the disk.
-            lease.retire();
-        }
-        result
+        self.append_to_lease(bodies)
     }
 }

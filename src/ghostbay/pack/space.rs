@@ -17,10 +17,14 @@ use super::extent::PackId;
 use super::file::{PACK_HEADER_BYTES, PackFile};
 use crate::ghostbay::disk::Disk;
 
+/// A pack is never said to be full before this length.
+const PACK_BYTES_MIN: u64 = 1 << 20;
+
 /// How the packs of a store are laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct PackOptions {
-    /// A pack is full when its next record would end behind this; 4 GiB by default.
+    /// A pack is full when its next record would end behind this; 4 GiB by default, a MiB at
+    /// least.
     pub pack_bytes_max: u64,
     /// Blocks are reserved in steps of this; 64 MiB by default.
     pub reserve_bytes: u64,
@@ -71,8 +75,10 @@ impl PackSpace {
         store: Uuid,
         node: u16,
         next: u64,
-        options: PackOptions,
+        mut options: PackOptions,
     ) -> Self {
+        // A pack too short for any record would be followed by another, for ever.
+        options.pack_bytes_max = options.pack_bytes_max.max(PACK_BYTES_MIN);
         PackSpace {
             shared: Arc::new(Shared {
                 disk,

@@ -1,4 +1,7 @@
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -9,7 +12,7 @@ use super::small::SharedPack;
 use super::writer::{BodyWriter, RECORD_BODY_BYTES_MAX};
 use super::*;
 use crate::ghostbay::catalog::SmallBodies;
-use crate::ghostbay::disk::OsDisk;
+use crate::ghostbay::disk::{Disk, DiskFile, OsDisk};
 
 fn space(directory: &std::path::Path, options: PackOptions) -> PackSpace {
     PackSpace::new(
@@ -276,4 +279,147 @@ fn no_flipped_byte_of_a_body_is_given_out() {
     // A pack that was cut short.
     file.truncate(extent.offset + 1_200_000).unwrap();
     assert!(read(&space, &[extent]).is_err());
+}
+
+/// A disk that takes no more bytes while it is full.
+#[derive(Clone, Default)]
+struct Filling(Arc<AtomicBool>);
+
+impl Filling {
+    fn set_full(&self, full: bool) {
+        self.0.store(full, Ordering::Relaxed);
+    }
+
+    fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(FillingFile(file, self.clone()))
+    }
+}
+
+impl Disk for Filling {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        OsDisk.create_directory(path)
+    }
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        OsDisk.list(directory)
+    }
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(OsDisk.create(path)?))
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(OsDisk.open(path)?))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        OsDisk.sync_directory(directory)
+    }
+}
+
+struct FillingFile(Arc<dyn DiskFile>, Filling);
+
+impl DiskFile for FillingFile {
+    fn read_at(&self, buffer: &mut Vec<u8>, offset: u64, length: usize) -> io::Result<()> {
+        self.0.read_at(buffer, offset, length)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.1.0.load(Ordering::Relaxed) {
+            // As a real one does, it takes a part.
+            self.0.write_at(&bytes[..bytes.len() / 2], offset)?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.write_at(bytes, offset)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn start_writeback(&self, offset: u64, length: u64) {
+        self.0.start_writeback(offset, length);
+    }
+    fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.0.allocate(offset, length)
+    }
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.0.truncate(length)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+}
+
+#[test]
+fn a_full_disk_is_not_littered_and_written_again_when_it_has_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Filling::default();
+    let space = PackSpace::new(
+        Arc::new(disk.clone()),
+        directory.path().to_owned(),
+        Uuid::from_u128(1),
+        1,
+        1,
+        PackOptions::default(),
+    );
+    let body = SmallBody {
+        owner: [5; 16],
+        position: 0,
+        bytes: Bytes::from(pattern(100_000)),
+        digest: None,
+    };
+    let mut shared = SharedPack::new(space.clone());
+    let files = || std::fs::read_dir(directory.path()).unwrap().count();
+    disk.set_full(true);
+    for _ in 0..3 {
+        shared.append(&[&body]).unwrap_err();
+        let mut writer = BodyWriter::new(space.clone(), [4; 16], 0, None);
+        writer.write(&body.bytes).unwrap_err();
+    }
+    assert_eq!(files(), 0, "packs were left behind");
+
+    disk.set_full(false);
+    let first = shared.append(&[&body]).unwrap()[0];
+    disk.set_full(true);
+    shared.append(&[&body]).unwrap_err();
+    disk.set_full(false);
+    let next = shared.append(&[&body]).unwrap()[0];
+    assert_eq!(next.offset, record_end(first.offset, first.length) + 64);
+    assert_eq!(files(), 1, "the pack was given up");
+    assert_eq!(read(&space, &[first]).unwrap(), body.bytes);
+    assert_eq!(read(&space, &[next]).unwrap(), body.bytes);
+}
+
+#[test]
+fn the_shortest_packs_still_take_bodies() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = PackOptions {
+        pack_bytes_max: 0,
+        ..PackOptions::default()
+    };
+    let space = space(directory.path(), options);
+    let extents = write(&space, &pattern(100_000), true);
+    assert_eq!(read(&space, &extents).unwrap(), pattern(100_000));
+}
+
+#[test]
+fn small_bodies_leave_a_full_pack_to_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = PackOptions {
+        pack_bytes_max: 1 << 20,
+        ..PackOptions::default()
+    };
+    let space = space(directory.path(), options);
+    let kept = write(&space, &pattern(900_000), true);
+    let body = SmallBody {
+        owner: [5; 16],
+        position: 0,
+        bytes: Bytes::from(pattern(200_000)),
+        digest: None,
+    };
+    let mut shared = SharedPack::new(space.clone());
+    let small = shared.append(&[&body]).unwrap();
+    assert_ne!(small[0].pack, kept[0].pack, "it grew beyond its length");
+    let next = write(&space, &pattern(10_000), true);
+    assert_eq!(next[0].pack, kept[0].pack);
 }
