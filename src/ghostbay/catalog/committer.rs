@@ -21,6 +21,10 @@ use crate::ghostbay::pack::{Extent, SmallBody};
 /// time that its first caller waits for its last.
 const BATCH_OPERATIONS_MAX: usize = 1024;
 
+/// A batch whose small bodies have grown to this takes in no more: they are gathered in one
+/// buffer.
+const BATCH_BODY_BYTES_MAX: usize = 32 << 20;
+
 /// Where the committer puts small bodies: appended together, durable when `append` returns.
 pub trait SmallBodies: Send {
     /// Appends the bodies and makes them durable; one extent for each, in order.
@@ -137,10 +141,15 @@ impl Committer {
     /// Commits until every sender is gone and the queue is empty.
     pub fn run(mut self, queue: &Receiver<Box<dyn Job>>) {
         while let Ok(first) = queue.recv() {
+            let body_bytes = |job: &dyn Job| job.body().map_or(0, |body| body.bytes.len());
+            let mut bytes = body_bytes(&*first);
             let mut batch = vec![first];
-            while batch.len() < BATCH_OPERATIONS_MAX {
+            while batch.len() < BATCH_OPERATIONS_MAX && bytes < BATCH_BODY_BYTES_MAX {
                 match queue.try_recv() {
-                    Ok(job) => batch.push(job),
+                    Ok(job) => {
+                        bytes += body_bytes(&*job);
+                        batch.push(job);
+                    }
                     Err(_) => break,
                 }
             }
