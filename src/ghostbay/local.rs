@@ -166,9 +166,7 @@ impl LocalStorageEngine {
         let shared = self.shared.clone();
         blocking(move || {
             schema::store_id(&shared.catalog.read()?)?;
-            if shared.catalog.is_closed() {
-                return Err(super::catalog::CatalogError::Closed.into());
-            }
+            shared.catalog.writable()?;
             probe(&shared.directory)
         })
         .await?;

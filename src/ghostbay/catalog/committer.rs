@@ -6,8 +6,8 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -114,12 +114,16 @@ where
     }
 }
 
+/// Why the index failed in the last commit, if it did.
+pub(super) type Failure = Arc<Mutex<Option<CatalogError>>>;
+
 /// The thread that owns writing.
 pub(super) struct Committer {
     map: Arc<RedbMap>,
     bodies: Box<dyn SmallBodies>,
     listener: Box<dyn CommitListener>,
     sequence: u64,
+    failure: Failure,
 }
 
 impl Committer {
@@ -135,7 +139,18 @@ impl Committer {
             bodies,
             listener,
             sequence,
+            failure: Failure::default(),
         }
+    }
+
+    /// Where this committer leaves word of a failed index.
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
+    fn note(&self, failure: Option<&CatalogError>) {
+        let mut noted = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        *noted = failure.cloned();
     }
 
     /// Commits until every sender is gone and the queue is empty.
@@ -173,6 +188,7 @@ impl Committer {
         let answer = match outcome {
             Ok(changes) => {
                 if !changes.is_empty() {
+                    self.note(None);
                     self.sequence += 1;
                     let map = &self.map;
                     self.listener
@@ -182,6 +198,9 @@ impl Committer {
             }
             Err(error) => {
                 tracing::error!(%error, operations = batch.len(), "a commit failed");
+                if matches!(error, CatalogError::Index(_)) {
+                    self.note(Some(&error));
+                }
                 Err(error)
             }
         };

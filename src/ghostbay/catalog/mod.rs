@@ -27,7 +27,7 @@ pub use error::CatalogError;
 pub use key::{Key, KeyReader, KeyWriter};
 pub use table::{Change, Rows, Snapshot, Table, TableInfo, Transaction};
 
-use committer::{Committer, Job, Operation};
+use committer::{Committer, Failure, Job, Operation};
 use redb_map::RedbMap;
 
 use super::pack::{Extent, SmallBody};
@@ -80,12 +80,14 @@ impl OpenCatalog {
     ) -> std::io::Result<Catalog> {
         let (queue, jobs) = channel::<Box<dyn Job>>();
         let committer = Committer::new(self.map.clone(), bodies, listener, self.sequence);
+        let failure = committer.failure();
         let thread = std::thread::Builder::new()
             .name("committer".into())
             .spawn(move || committer.run(&jobs))?;
         Ok(Catalog {
             map: self.map,
             writer: Arc::new(Mutex::new(Some(Writer { queue, thread }))),
+            failure,
         })
     }
 }
@@ -100,6 +102,7 @@ struct Writer {
 pub struct Catalog {
     map: Arc<RedbMap>,
     writer: Arc<Mutex<Option<Writer>>>,
+    failure: Failure,
 }
 
 impl Catalog {
@@ -165,6 +168,16 @@ impl Catalog {
             None => job.answer(Err(CatalogError::Closed)),
         }
         answer
+    }
+
+    /// Whether a transaction would be taken: an error if the catalog is closed, or if the index
+    /// failed in the last commit, from which it does not recover by itself.
+    pub fn writable(&self) -> Result<(), CatalogError> {
+        if self.is_closed() {
+            return Err(CatalogError::Closed);
+        }
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.clone().map_or(Ok(()), Err)
     }
 
     /// Whether nothing can be written any more: the catalog was closed, or its thread has died.
