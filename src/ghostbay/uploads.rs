@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::blocking::blocking;
@@ -473,11 +474,18 @@ async fn rehash(
     extents: Vec<Extent>,
     algorithm: Algorithm,
 ) -> Result<Hasher, StorageError> {
+    // A caller that goes away takes the work along: each repetition of its request would begin
+    // another reading of all bytes.
+    let gone = CancellationToken::new();
+    let _going = gone.clone().drop_guard();
     blocking(move || {
         let mut hasher = Hasher::new(algorithm);
         for extent in &extents {
             let mut at = 0;
             while at < extent.length {
+                if gone.is_cancelled() {
+                    return Err(Ending::Broken("the caller went away".into()).into_error(0));
+                }
                 let window = read_window(&space, extent, &(at..extent.length))?;
                 hasher.update(&window);
                 at += window.len() as u64;
