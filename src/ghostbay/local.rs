@@ -239,11 +239,17 @@ fn open(directory: PathBuf, options: EngineOptions) -> Result<(Shared, LogVerifi
     let catalog = OpenCatalog::open(&index, options.index_cache_bytes, crate::migrations::STEPS)?;
     // The names of the index and of the packs' directory are durable before anything that is
     // acknowledged lies in them (ORDERING.md, O5).
-    for parent in [Some(directory.as_path()), directory.parent()] {
-        if let Some(parent) = parent.filter(|parent| !parent.as_os_str().is_empty()) {
-            disk.sync_directory(parent)
-                .map_err(file_error("cannot sync", parent))?;
+    let parent = directory.parent().map(|parent| {
+        // A name of one part lies in the working directory.
+        if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
         }
+    });
+    for directory in std::iter::once(directory.as_path()).chain(parent) {
+        disk.sync_directory(directory)
+            .map_err(file_error("cannot sync", directory))?;
     }
 
     let rows = catalog.read()?;
