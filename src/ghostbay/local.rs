@@ -235,7 +235,7 @@ fn open(directory: PathBuf, options: EngineOptions) -> Result<(Shared, LogVerifi
     }
     let lock = DirectoryLock::acquire(&directory)?;
     let index = directory.join(INDEX_FILE);
-    refuse_packs_without_index(&*disk, &index, &packs)?;
+    refuse_remains_without_index(&*disk, &index, [&packs, &log])?;
     let catalog = OpenCatalog::open(&index, options.index_cache_bytes, crate::migrations::STEPS)?;
     // The names of the index and of the packs' directory are durable before anything that is
     // acknowledged lies in them (ORDERING.md, O5).
@@ -301,29 +301,31 @@ fn open(directory: PathBuf, options: EngineOptions) -> Result<(Shared, LogVerifi
     Ok((shared, verifier))
 }
 
-/// A missing index beside packs is a lost index, not a new store: to begin anew would remove all
-/// that the packs hold.
-fn refuse_packs_without_index(
+/// A missing index beside packs or a log is a lost index, not a new store: to begin anew would
+/// remove all that the packs hold, and mix two stores' logs.
+fn refuse_remains_without_index(
     disk: &dyn Disk,
     index: &Path,
-    packs: &Path,
+    remains: [&Path; 2],
 ) -> Result<(), StorageError> {
     if index.exists() {
         return Ok(());
     }
-    let names = disk.list(packs).map_err(|source| StorageError::File {
-        what: "cannot look at",
-        path: packs.to_owned(),
-        source,
-    })?;
-    if names.is_empty() {
-        return Ok(());
+    for directory in remains {
+        let names = disk.list(directory).map_err(|source| StorageError::File {
+            what: "cannot look at",
+            path: directory.to_owned(),
+            source,
+        })?;
+        if !names.is_empty() {
+            return Err(StorageError::File {
+                what: "the index is missing although there are packs or a change log; put it back, or move those away to begin anew:",
+                path: index.to_owned(),
+                source: std::io::ErrorKind::NotFound.into(),
+            });
+        }
     }
-    Err(StorageError::File {
-        what: "the index is missing although there are packs; put it back, or move the packs away to begin anew:",
-        path: index.to_owned(),
-        source: std::io::ErrorKind::NotFound.into(),
-    })
+    Ok(())
 }
 
 /// Gives reserved space back and forgets what is old, until told to stop.

@@ -223,3 +223,27 @@ async fn a_pack_with_a_damaged_header_takes_down_nothing_else() {
         engine.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_log_without_its_index_is_not_taken_for_a_new_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    // Nothing that lies in a pack.
+    engine.create_bucket("things").await.unwrap();
+    engine.close().await;
+    drop(engine);
+    let index = directory.path().join("index.redb");
+    std::fs::rename(&index, directory.path().join("elsewhere")).unwrap();
+    let refused = LocalStorageEngine::open(directory.path(), EngineOptions::default()).await;
+    assert!(matches!(refused, Err(StorageError::File { .. })));
+    assert!(!index.exists());
+    std::fs::rename(directory.path().join("elsewhere"), &index).unwrap();
+    assert!(
+        open(directory.path())
+            .await
+            .head_bucket("things")
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
