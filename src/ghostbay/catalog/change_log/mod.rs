@@ -283,8 +283,14 @@ impl Tail {
         }
         let file = place.disk.create(&path)?;
         let (header, chain) = place.header(Kind::Changes, sequence).encode();
-        file.write_at(&header, 0)?;
-        place.disk.sync_directory(&place.directory)?;
+        let named = file
+            .write_at(&header, 0)
+            .and_then(|()| place.disk.sync_directory(&place.directory));
+        if let Err(error) = named {
+            // The next commit tries again, under another name.
+            let _ = place.disk.remove(&path);
+            return Err(error);
+        }
         Ok(Tail {
             file,
             offset: header.len() as u64,
