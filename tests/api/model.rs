@@ -21,9 +21,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use driver::Driver;
 use operation::{Manifest, Pool};
 
-const CASES: u32 = 24;
-const OPERATIONS_MAX: usize = 100;
-const MANIFESTS_MAX: usize = 7;
+const CASES: u32 = 40;
+const OPERATIONS_MAX: usize = 160;
+const MANIFESTS_MAX: usize = 5;
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -77,5 +77,6 @@ async fn run(manifests: &[Manifest], operations: &[operation::Operation]) -> any
             .await
             .map_err(|error| error.context(format!("operation {position}, {operation:?}")))?;
     }
-    driver.compare_everything().await
+    let compared = driver.compare_everything().await;
+    compared.map_err(|error| error.context("behind the last operation"))
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// Names of which one is the beginning of others.
 pub const REPOSITORIES: [&str; 3] = ["a", "a-b", "a/b"];
-pub const TAGS: [&str; 5] = ["1.0-rc", "V1", "_", "latest", "v1"];
+pub const TAGS: [&str; 3] = ["1.0-rc", "V1", "latest"];
 pub const ARTIFACT_TYPES: [&str; 2] = ["application/vnd.example.sbom+json", "example"];
 
 const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
