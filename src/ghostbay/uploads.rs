@@ -273,8 +273,7 @@ impl Uploads {
         in_order(&row, append.start)?;
         let algorithm = row.algorithm()?;
         let body = guard.interruptible(append.body);
-        let receiver: Body<fn(&mut Transaction<'_>) -> Result<(), StorageError>> =
-            self.open(guard, *id, row, algorithm, None).await?;
+        let receiver: Body<RecordNothing> = self.open(guard, *id, row, algorithm, None).await?;
         match self.ingest.receive(body, append.length, receiver).await? {
             Outcome::Kept(status, None) => Ok(status),
             Outcome::Kept(status, Some(ending)) => Err(ending.into_error(status.offset)),
@@ -488,6 +487,9 @@ async fn rehash(
     })
     .await
 }
+
+/// The record of a receiver that closes nothing.
+type RecordNothing = fn(&mut Transaction<'_>) -> Result<(), StorageError>;
 
 /// What closes an upload.
 struct Closing<F> {

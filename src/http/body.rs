@@ -57,6 +57,9 @@ impl Fate {
     }
 }
 
+/// Room that a gathered body is given before any of it has come, in bytes.
+const GATHER_BYTES_FIRST: usize = 64 * 1024;
+
 /// The whole body of a request, if it has at most `bytes_max` bytes; 413 at the first byte
 /// beyond, whether or not the request said how long it would be.
 pub async fn gather(
@@ -70,7 +73,8 @@ pub async fn gather(
     if announced > bytes_max as u64 {
         return Err(too_large());
     }
-    let mut gathered = BytesMut::with_capacity(announced as usize);
+    // Room for what comes, not for what was only announced.
+    let mut gathered = BytesMut::with_capacity((announced as usize).min(GATHER_BYTES_FIRST));
     let (mut frames, fate) = stream(body);
     while let Some(frame) = frames.next().await {
         let frame = frame.map_err(|_| {

@@ -3,6 +3,9 @@
 //! The body is the JSON of distribution-spec, "Error Codes". An answer of 500 and above says
 //! nothing of the cause; that goes to the log, under the id that the client is given.
 
+use std::io;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -98,6 +101,17 @@ impl ApiError {
         error
     }
 
+    /// 507: there is no room. Nothing about it is the client's to know but that it may come back.
+    pub fn disk_full(cause: impl Into<anyhow::Error>) -> Self {
+        let mut error = ApiError::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            ErrorCode::Unavailable,
+            "the server has no room left for this",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
     /// A body that broke off.
     pub fn body_broken(message: impl Into<String>) -> Self {
         ApiError::new(
@@ -167,6 +181,20 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// Whether what went wrong began with a disk or a quota that is full. The store shares its I/O
+/// errors between all whom they hit.
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| {
+            let shared = error.downcast_ref::<Arc<io::Error>>().map(Arc::as_ref);
+            error.downcast_ref::<io::Error>().or(shared)
+        })
+        .any(|error| {
+            let kind = error.kind();
+            kind == io::ErrorKind::StorageFull || kind == io::ErrorKind::QuotaExceeded
+        })
+}
+
 /// The `Range` of an upload that has `offset` bytes. One that has none cannot be written as a
 /// range of bytes; `0-0` is what clients expect of it.
 pub fn upload_range(offset: u64) -> HeaderValue {
@@ -201,9 +229,7 @@ impl From<RegistryError> for ApiError {
                 StatusCode::METHOD_NOT_ALLOWED
             }
             RegistryError::Damaged { .. } => return ApiError::internal(error),
-            RegistryError::Storage(_) if code == ErrorCode::Unavailable => {
-                return ApiError::unavailable("the store takes no changes at present", error);
-            }
+            RegistryError::Storage(_) if is_disk_full(&error) => return ApiError::disk_full(error),
             RegistryError::Storage(_) => return ApiError::internal(error),
         };
         let mut answer = ApiError::new(status, code, message);
@@ -288,5 +314,71 @@ impl IntoResponse for ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(self.headers);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::ghostbay::StorageError;
+
+    async fn answer(error: impl Into<ApiError>) -> (u16, String) {
+        let response = error.into().into_response();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn failed(kind: io::ErrorKind) -> RegistryError {
+        let source = io::Error::new(kind, "secret detail");
+        RegistryError::Storage(StorageError::Write(Arc::new(source)))
+    }
+
+    #[tokio::test]
+    async fn a_failure_of_ours_is_500_and_says_nothing_of_its_cause() {
+        let (status, body) = answer(failed(io::ErrorKind::PermissionDenied)).await;
+        assert_eq!(status, 500);
+        assert!(
+            !body.contains("secret") && body.contains("X-Request-Id"),
+            "{body}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_507() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let (status, body) = answer(failed(kind)).await;
+            assert_eq!(status, 507);
+            assert!(!body.contains("secret"), "{body}");
+        }
+        let error = StorageError::File {
+            what: "writing",
+            path: "/secret".into(),
+            source: io::ErrorKind::StorageFull.into(),
+        };
+        let (status, body) = answer(RegistryError::Storage(error)).await;
+        assert_eq!(status, 507);
+        assert!(!body.contains("secret"), "{body}");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let inner = io::Error::other("inner");
+        let error = StorageError::File {
+            what: "opening",
+            path: "a".into(),
+            source: inner,
+        };
+        let error = anyhow::Error::new(error).context("outer");
+        assert_eq!(causes(error.as_ref()), "outer: opening a: inner");
+    }
+
+    #[test]
+    fn the_range_of_an_upload_ends_at_its_last_byte() {
+        assert_eq!(upload_range(1000), "0-999");
+        assert_eq!(upload_range(1), "0-0");
+        assert_eq!(upload_range(0), "0-0");
     }
 }

@@ -58,7 +58,8 @@ fn layout(directory: &Path, layers: &[Content]) {
 
 fn skopeo(arguments: &[&str]) -> std::process::Child {
     Command::new("skopeo")
-        .args(["--insecure-policy", "copy", "--quiet"])
+        // Without it skopeo compresses plain layers on the way.
+        .args(["--insecure-policy", "copy", "--quiet", "--preserve-digests"])
         .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

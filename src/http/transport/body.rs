@@ -1,6 +1,8 @@
 //! Bodies with a limit on how long they may stand still.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -39,6 +41,7 @@ pub struct RequestBody {
     inner: Incoming,
     limit: Duration,
     stop: CancellationToken,
+    read: Arc<AtomicBool>,
     /// What ends a wait for the client; made at the first one.
     wait: Option<Wait>,
     waiting: bool,
@@ -51,14 +54,22 @@ struct Wait {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, limit: Duration, stop: CancellationToken) -> Self {
-        RequestBody {
+    /// A body, and whether it was read to its end, which is true of one that is empty.
+    pub(super) fn new(
+        inner: Incoming,
+        limit: Duration,
+        stop: CancellationToken,
+    ) -> (Self, Arc<AtomicBool>) {
+        let read = Arc::new(AtomicBool::new(inner.is_end_stream()));
+        let body = RequestBody {
             inner,
             limit,
             stop,
+            read: read.clone(),
             wait: None,
             waiting: false,
-        }
+        };
+        (body, read)
     }
 }
 
@@ -76,6 +87,9 @@ impl Body for RequestBody {
             let progress =
                 !matches!(&frame, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty));
             this.waiting &= !progress;
+            if frame.is_none() || this.inner.is_end_stream() {
+                this.read.store(true, Ordering::Relaxed);
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError::Broken)));
         }
         let deadline = Instant::now() + this.limit;

@@ -3,10 +3,13 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use hyper::Version;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -98,14 +101,22 @@ pub(super) async fn serve(
     let service = {
         let (activity, now) = (activity.clone(), now.clone());
         service_fn(move |request: hyper::Request<Incoming>| {
-            let under_way = activity.request(request.version() == Version::HTTP_2);
-            let mut request =
-                request.map(|body| Body::new(RequestBody::new(body, timeouts.body, now.clone())));
+            let multiplexed = request.version() == Version::HTTP_2;
+            let under_way = activity.request(multiplexed);
+            let (head, body) = request.into_parts();
+            let (body, read) = RequestBody::new(body, timeouts.body, now.clone());
+            let mut request = hyper::Request::from_parts(head, Body::new(body));
             request.extensions_mut().insert(Peer(peer));
             // A router is always ready: it needs no `poll_ready`.
             let answer = router.clone().call(request);
             async move {
-                let Ok(response) = answer.await;
+                let Ok(mut response) = answer.await;
+                if !multiplexed && !read.load(Ordering::Relaxed) {
+                    // hyper ends a connection over a body that nobody read. Unless it is told,
+                    // the client sends its next request into that.
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
                 Ok::<_, Infallible>(response.map(|body| ResponseBody::new(body, under_way)))
             }
         })

@@ -1,0 +1,30 @@
+# The program is built where a Rust and a C compiler are, and runs where neither is.
+FROM rust:1.95-bookworm AS builder
+
+WORKDIR /app
+COPY Cargo.toml Cargo.lock ./
+COPY migrations/ ./migrations/
+COPY src/ ./src/
+# Cargo wants every target of the manifest to be there, built or not.
+COPY examples/ ./examples/
+RUN cargo build --release --locked --bin drift
+
+FROM debian:bookworm-slim
+
+# A volume that is mounted here for the first time takes over this directory's owner.
+RUN useradd --system --uid 10001 --no-create-home drift \
+    && install -d -o drift -g drift /var/lib/drift/storage
+COPY --from=builder /app/target/release/drift /usr/local/bin/
+
+# In a container, the network is where Drift is reached from at all.
+ENV DRIFT_SERVER_HOST=0.0.0.0
+ENV DRIFT_STORAGE_PATH=/var/lib/drift/storage
+# There is no login yet, and Drift refuses to listen on a network without a word about it: this
+# is the word. Whoever reaches the published port may push, pull and delete.
+ENV DRIFT_AUTH_ENABLED=false
+
+USER drift
+VOLUME /var/lib/drift/storage
+EXPOSE 5000 5001
+# Its SIGTERM lets transfers finish: give it 30 s (docker stop -t 30).
+CMD ["drift"]
