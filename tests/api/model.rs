@@ -8,18 +8,27 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "model/answer.rs"]
+mod answer;
 #[path = "model/driver.rs"]
 mod driver;
 #[path = "model/expected.rs"]
 mod expected;
 #[path = "model/operation.rs"]
 mod operation;
+#[path = "model/pool.rs"]
+mod pool;
+#[path = "model/pushes.rs"]
+mod pushes;
+#[path = "model/reads.rs"]
+mod reads;
 
 use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use driver::Driver;
-use operation::{Manifest, Pool};
+use operation::Manifest;
+use pool::Pool;
 
 const CASES: u32 = 40;
 const OPERATIONS_MAX: usize = 160;
