@@ -8,22 +8,31 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "model/answer.rs"]
+mod answer;
 #[path = "model/driver.rs"]
 mod driver;
 #[path = "model/expected.rs"]
 mod expected;
 #[path = "model/operation.rs"]
 mod operation;
+#[path = "model/pool.rs"]
+mod pool;
+#[path = "model/pushes.rs"]
+mod pushes;
+#[path = "model/reads.rs"]
+mod reads;
 
 use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use driver::Driver;
-use operation::{Manifest, Pool};
+use operation::Manifest;
+use pool::Pool;
 
-const CASES: u32 = 24;
-const OPERATIONS_MAX: usize = 100;
-const MANIFESTS_MAX: usize = 7;
+const CASES: u32 = 40;
+const OPERATIONS_MAX: usize = 160;
+const MANIFESTS_MAX: usize = 5;
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -77,5 +86,6 @@ async fn run(manifests: &[Manifest], operations: &[operation::Operation]) -> any
             .await
             .map_err(|error| error.context(format!("operation {position}, {operation:?}")))?;
     }
-    driver.compare_everything().await
+    let compared = driver.compare_everything().await;
+    compared.map_err(|error| error.context("behind the last operation"))
 }

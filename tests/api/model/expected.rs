@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::operation::Pool;
+use crate::pool::{Made, Pool};
 
 /// What a refusal looks like.
 #[derive(Debug, PartialEq)]
@@ -77,7 +77,7 @@ impl<'a> Model<'a> {
     fn manifests_that(
         &mut self,
         repository: &'static str,
-        uses: impl Fn(&crate::operation::Made) -> bool,
+        uses: impl Fn(&Made) -> bool,
     ) -> BTreeSet<String> {
         let pool = self.pool;
         self.at(repository)
