@@ -269,17 +269,26 @@ fn a_slow_reader_that_goes_on_reading_gets_everything() {
     assert!(got.len() > content.len());
 }
 
+/// A connection with an upload that has begun and does not go on.
+fn busy(server: &Server) -> TcpStream {
+    wait_for("a free place", || {
+        let mut stream = server.connect();
+        let digest = digest_of(b"");
+        let head = format!(
+            "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\
+             Expect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let answer = read_answer(&mut stream);
+        answer.starts_with("HTTP/1.1 100").then_some(stream)
+    })
+}
+
 #[test]
 fn a_connection_too_many_is_told_so() {
     let server = Server::with(&[("DRIFT_SERVER_CONNECTIONS_MAX", "3")]);
-    let admitted = || {
-        let mut stream = server.connect();
-        stream.write_all(GET.as_bytes()).unwrap();
-        let answer = read_answer(&mut stream);
-        answer.starts_with("HTTP/1.1 200").then_some(stream)
-    };
-    // The place of the probe at the start may not be free yet.
-    let mut held: Vec<_> = (0..3).map(|_| wait_for("a free place", admitted)).collect();
+    let mut held: Vec<_> = (0..3).map(|_| busy(&server)).collect();
+    std::thread::sleep(Duration::from_millis(1100));
     for _ in 0..5 {
         let answer = server.raw(GET);
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
@@ -290,13 +299,41 @@ fn a_connection_too_many_is_told_so() {
         assert!(answer.contains("Retry-After: 1\r\n"), "{answer}");
     }
     // Those that are in go on, and a place that comes free is given away.
-    held[0].write_all(GET.as_bytes()).unwrap();
-    assert!(read_answer(&mut held[0]).starts_with("HTTP/1.1 200"));
-    drop(held.pop());
+    let mut first = held.remove(0);
+    first.write_all(b"not empty").unwrap();
+    assert!(read_answer(&mut first).starts_with("HTTP/1.1 400"));
+    drop(first);
     wait_for("a free place", || {
         let answer = server.raw("GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         answer.starts_with("HTTP/1.1 200").then_some(())
     });
+}
+
+#[test]
+fn connections_without_a_request_make_room_for_one_that_has() {
+    let server = Server::with(&[("DRIFT_SERVER_CONNECTIONS_MAX", "3")]);
+    let mut working = busy(&server);
+    let mut half = server.connect();
+    half.write_all(b"GET /v2/ HT").unwrap();
+    let mut idle = wait_for("a free place", || {
+        let mut stream = server.connect();
+        stream.write_all(GET.as_bytes()).unwrap();
+        let answer = read_answer(&mut stream);
+        answer.starts_with("HTTP/1.1 200").then_some(stream)
+    });
+    std::thread::sleep(Duration::from_millis(1100));
+    let mut newcomers = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect();
+        stream.write_all(GET.as_bytes()).unwrap();
+        assert!(read_answer(&mut stream).starts_with("HTTP/1.1 200"));
+        newcomers.push(stream);
+    }
+    assert_eq!(read_to_end(&mut idle), "");
+    assert_eq!(read_to_end(&mut half), "");
+    // The one with a request has not been disturbed.
+    working.write_all(b"not empty").unwrap();
+    assert!(read_answer(&mut working).starts_with("HTTP/1.1 400"));
 }
 
 #[test]

@@ -7,15 +7,21 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::TransportOptions;
-use super::connection::{self, Stop};
+use super::activity::Activity;
+use super::connection::{self, House, Stop};
+use super::guests::Guests;
 use super::refusal;
 
-/// Clients that are told "too many connections" at once. Beyond them the door is just closed.
+/// Newcomers that wait for a place or are told that there is none, at once. Beyond them the door
+/// is just closed.
 const REFUSALS_MAX: usize = 256;
+
+/// How long a newcomer waits for the place of a connection that was asked to leave.
+const ROOM_TIME: Duration = Duration::from_millis(250);
 
 /// The pause after an accept that failed for want of something (file descriptors, memory),
 /// which would fail again at once.
@@ -60,19 +66,20 @@ impl Listener {
         options: TransportOptions,
         stop: impl Future<Output = ()>,
     ) {
-        let connections = TaskTracker::new();
-        let stop_connections = Stop::default();
         let mut stop = std::pin::pin!(stop);
-        let doorman = Doorman {
-            router,
-            protocol: Arc::new(connection::protocol()),
+        let doorman = Arc::new(Doorman {
+            house: Arc::new(House {
+                router,
+                protocol: connection::protocol(),
+                timeouts: options.timeouts,
+                stop: Stop::default(),
+            }),
             places: Arc::new(Semaphore::new(options.connections_max as usize)),
+            guests: Arc::default(),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
-            refusal: Arc::from(refusal::answer(options.connections_max)),
-            options: options.clone(),
-            connections: connections.clone(),
-            stop: stop_connections.clone(),
-        };
+            refusal: refusal::answer(options.connections_max),
+            connections: TaskTracker::new(),
+        });
         loop {
             tokio::select! {
                 accepted = self.inner.accept() => match accepted {
@@ -84,8 +91,9 @@ impl Listener {
         }
         // From here on a client is refused by the system, and a balancer sees it at once.
         drop(self.inner);
+        let connections = &doorman.connections;
         connections.close();
-        stop_connections.gently.cancel();
+        doorman.house.stop.gently.cancel();
         tracing::info!(
             connections = connections.len(),
             "stopping: transfers may go on for {} s",
@@ -99,7 +107,7 @@ impl Listener {
                 connections = connections.len(),
                 "cutting off transfers that did not end within [server] shutdown_timeout"
             );
-            stop_connections.now.cancel();
+            doorman.house.stop.now.cancel();
             connections.wait().await;
         }
     }
@@ -107,48 +115,49 @@ impl Listener {
 
 /// Who lets connections in.
 struct Doorman {
-    router: Router,
-    protocol: Arc<hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>>,
+    house: Arc<House>,
     places: Arc<Semaphore>,
+    guests: Arc<Guests>,
     refusals: Arc<Semaphore>,
-    refusal: Arc<str>,
-    options: TransportOptions,
+    refusal: String,
     connections: TaskTracker,
-    stop: Stop,
 }
 
 impl Doorman {
-    fn admit(&self, socket: TcpStream, peer: SocketAddr) {
+    fn admit(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
         // Small answers must not wait for an acknowledgement of the one before.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return self.refuse(socket, peer);
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return self.serve(socket, peer, place);
+        }
+        let Ok(waiting) = self.refusals.clone().try_acquire_owned() else {
+            return;
         };
-        let served = connection::serve(
-            socket,
-            peer,
-            self.router.clone(),
-            self.protocol.clone(),
-            self.options.timeouts,
-            self.stop.clone(),
-        );
-        self.connections.spawn(async move {
-            served.await;
-            drop(place);
+        let room = self.guests.make_room();
+        let doorman = self.clone();
+        tokio::spawn(async move {
+            if room {
+                let place = doorman.places.clone().acquire_owned();
+                if let Ok(Ok(place)) = tokio::time::timeout(ROOM_TIME, place).await {
+                    return doorman.serve(socket, peer, place);
+                }
+            }
+            tracing::debug!(%peer, "refused: too many connections");
+            refusal::refuse(socket, &doorman.refusal).await;
+            drop(waiting);
         });
     }
 
-    fn refuse(&self, socket: TcpStream, peer: SocketAddr) {
-        tracing::debug!(%peer, "refused: too many connections");
-        let Ok(place) = self.refusals.clone().try_acquire_owned() else {
-            return;
-        };
-        let answer = self.refusal.clone();
-        tokio::spawn(async move {
-            refusal::refuse(socket, &answer).await;
-            drop(place);
+    fn serve(&self, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let activity = Activity::new(self.house.timeouts);
+        let stay = self.guests.enter(activity.clone());
+        let leave = stay.leave.clone();
+        let served = connection::serve(socket, peer, activity, self.house.clone(), leave);
+        self.connections.spawn(async move {
+            served.await;
+            drop((stay, place));
         });
     }
 }
