@@ -57,7 +57,7 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// The address to listen on. Checked before: [`ServerConfig::check`].
+    /// The address to listen on. `None` if it is none, which a checked configuration never has.
     pub fn ip(&self) -> Option<IpAddr> {
         match self.host.as_str() {
             "localhost" => Some(Ipv4Addr::LOCALHOST.into()),

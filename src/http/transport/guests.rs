@@ -14,7 +14,7 @@ use super::activity::Activity;
 
 /// How long a connection must have been without a request before it makes room. A client that
 /// has only just come, or whose next request is on its way, is not sent off.
-const QUIET_MIN: Duration = Duration::from_secs(1);
+const QUIET_MIN: Duration = Duration::from_millis(500);
 
 /// Connections that are looked at for one newcomer. The next one goes on where this look ended.
 const LOOKED_AT_MAX: usize = 64;
@@ -76,7 +76,7 @@ impl Guests {
     }
 
     /// Asks the connection that has been quiet for longest, of some, to leave. False if none of
-    /// them is.
+    /// them has been quiet.
     pub(super) fn make_room(&self) -> bool {
         let mut state = self.state();
         let from = state.looked_up_to;

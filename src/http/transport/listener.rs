@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -16,12 +16,19 @@ use super::connection::{self, House, Stop};
 use super::guests::Guests;
 use super::refusal;
 
-/// Newcomers that wait for a place or are told that there is none, at once. Beyond them the door
-/// is just closed.
-const REFUSALS_MAX: usize = 256;
+/// Connections that the system holds until they are accepted; it may allow fewer. At the 128
+/// that is usual, the 129th client of a burst waits a whole second for its next try.
+const BACKLOG: u32 = 4096;
 
-/// How long a newcomer waits for the place of a connection that was asked to leave.
-const ROOM_TIME: Duration = Duration::from_millis(250);
+/// Newcomers that wait for a place, or are told at leisure that there is none, at once. Others
+/// are told in passing.
+pub(super) const WAITING_MAX: u32 = 1024;
+
+/// How often a newcomer's place is looked for before it is refused.
+const ROOM_LOOKS: u32 = 4;
+
+/// How long is waited for a place after each look.
+const ROOM_LOOK_TIME: Duration = Duration::from_millis(250);
 
 /// The pause after an accept that failed for want of something (file descriptors, memory),
 /// which would fail again at once.
@@ -46,11 +53,8 @@ pub struct Listener {
 
 impl Listener {
     /// Binds `address`; port 0 takes any free one.
-    pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let failed = |source| ListenError { address, source };
-        let inner = TcpListener::bind(address).await.map_err(failed)?;
-        let address = inner.local_addr().map_err(failed)?;
-        Ok(Listener { inner, address })
+    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        bind(address).map_err(|source| ListenError { address, source })
     }
 
     /// The address, with the port that was taken.
@@ -76,7 +80,9 @@ impl Listener {
             }),
             places: Arc::new(Semaphore::new(options.connections_max as usize)),
             guests: Arc::default(),
-            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            waiting: Arc::new(Semaphore::new(
+                WAITING_MAX.min(options.connections_max) as usize
+            )),
             refusal: refusal::answer(options.connections_max),
             connections: TaskTracker::new(),
         });
@@ -113,12 +119,25 @@ impl Listener {
     }
 }
 
+fn bind(address: SocketAddr) -> io::Result<Listener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // What connections of the process before this one left behind must not keep the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let inner = socket.listen(BACKLOG)?;
+    let address = inner.local_addr()?;
+    Ok(Listener { inner, address })
+}
+
 /// Who lets connections in.
 struct Doorman {
     house: Arc<House>,
     places: Arc<Semaphore>,
     guests: Arc<Guests>,
-    refusals: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     refusal: String,
     connections: TaskTracker,
 }
@@ -132,22 +151,30 @@ impl Doorman {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return self.serve(socket, peer, place);
         }
-        let Ok(waiting) = self.refusals.clone().try_acquire_owned() else {
-            return;
-        };
-        let room = self.guests.make_room();
-        let doorman = self.clone();
-        tokio::spawn(async move {
-            if room {
-                let place = doorman.places.clone().acquire_owned();
-                if let Ok(Ok(place)) = tokio::time::timeout(ROOM_TIME, place).await {
-                    return doorman.serve(socket, peer, place);
-                }
+        match self.waiting.clone().try_acquire_owned() {
+            Ok(waiting) => {
+                let doorman = self.clone();
+                tokio::spawn(async move {
+                    doorman.find_room(socket, peer).await;
+                    drop(waiting);
+                });
             }
-            tracing::debug!(%peer, "refused: too many connections");
-            refusal::refuse(socket, &doorman.refusal).await;
-            drop(waiting);
-        });
+            Err(_) => refusal::refuse_at_once(socket, &self.refusal),
+        }
+    }
+
+    /// Serves a newcomer for whom a place is found within [`ROOM_LOOKS`] looks, and refuses
+    /// another.
+    async fn find_room(&self, socket: TcpStream, peer: SocketAddr) {
+        for _ in 0..ROOM_LOOKS {
+            self.guests.make_room();
+            let place = self.places.clone().acquire_owned();
+            if let Ok(Ok(place)) = tokio::time::timeout(ROOM_LOOK_TIME, place).await {
+                return self.serve(socket, peer, place);
+            }
+        }
+        tracing::debug!(%peer, "refused: too many connections");
+        refusal::refuse(socket, &self.refusal).await;
     }
 
     fn serve(&self, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {

@@ -10,8 +10,8 @@
 //! * a connection without a request is closed after `idle`;
 //! * a body, either way, must move by at least a byte within `body`.
 //!
-//! [`activity`] keeps the times of one connection, [`stream`] and [`body`] tell it what happens,
-//! and [`connection`] ends what is late. [`guests`] closes connections without a request when
+//! `activity` keeps the times of one connection, `stream` and `body` tell it what happens,
+//! and `connection` ends what is late. `guests` closes connections without a request when
 //! every place is taken.
 
 mod activity;
