@@ -45,7 +45,7 @@ pub async fn create_drift_app_with_ghostbay_storage(
     auth: AuthService,
 ) -> anyhow::Result<Router> {
     let options = registry_options(&Config::default());
-    Ok(http::router(api(
+    Ok(http::embeddable(api(
         Arc::new(storage),
         Arc::new(auth),
         options,
@@ -72,7 +72,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         .server
         .api_address()
         .context("[server] host is no address")?;
-    let listener = Listener::bind(address).await.map_err(explain)?;
+    let listener = Listener::bind(address).map_err(explain)?;
     let options = transport_options(&config.server);
     let api = api(Arc::new(storage), Arc::new(auth), registry_options(config));
     tracing::info!(
@@ -82,7 +82,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    listener.serve(http::router_alone(api), options, stop).await;
+    listener.serve(http::standalone(api), options, stop).await;
     Ok(())
 }
 

@@ -20,7 +20,8 @@ pub struct ServerConfig {
     /// The port of the web page. Nothing listens there yet.
     #[serde(deserialize_with = "scalar::whole")]
     pub ui_port: u16,
-    /// How many connections are served at once; a further one is answered 503.
+    /// How many connections are served at once. A further one takes the place of one that has no
+    /// request, and is answered 503 if there is none.
     #[serde(deserialize_with = "scalar::whole")]
     pub connections_max: u32,
     /// How long a client may take from the first byte of a request to the end of its head.
@@ -56,7 +57,7 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// The address to listen on. Checked before: [`ServerConfig::check`].
+    /// The address to listen on. `None` if it is none, which a checked configuration never has.
     pub fn ip(&self) -> Option<IpAddr> {
         match self.host.as_str() {
             "localhost" => Some(Ipv4Addr::LOCALHOST.into()),

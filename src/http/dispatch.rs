@@ -18,7 +18,7 @@ use super::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
 use super::{Api, health};
 
 /// The API as a router of its own: it can stand alone or be merged into another.
-pub fn router(api: Api) -> Router {
+pub fn embeddable(api: Api) -> Router {
     // One handler for all of it: `Route` knows the paths. The patterns only keep what is
     // somebody else's from coming here when the router is merged into theirs.
     Router::new()
@@ -32,7 +32,7 @@ pub fn router(api: Api) -> Router {
 }
 
 /// The API alone on a port: whatever else is asked for is told that it is not there.
-pub fn router_alone(api: Api) -> Router {
+pub fn standalone(api: Api) -> Router {
     Router::new()
         .fallback(serve)
         .with_state(api)

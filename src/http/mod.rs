@@ -22,7 +22,7 @@ use futures::future::BoxFuture;
 use crate::auth::AuthService;
 use crate::registry::Registry;
 
-pub use dispatch::{router, router_alone};
+pub use dispatch::{embeddable, standalone};
 
 /// Asks the store whether it can serve.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;

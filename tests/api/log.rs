@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::client::{Registry, digest_of};
 
-fn lines(registry: &Registry, id: &str) -> Vec<Value> {
+fn lines_of(registry: &Registry, id: &str) -> Vec<Value> {
     let log = registry.server.wait_for_log(id);
     log.lines()
         .filter(|line| line.contains(id))
@@ -18,7 +18,7 @@ async fn a_request_has_one_line_with_all_about_it() {
     let digest = registry.push_blob("a/b", b"content").await;
     let path = format!("/v2/a/b/blobs/{digest}");
     let answer = registry.get(&path).await.expect(200);
-    let lines = lines(&registry, answer.header("x-request-id"));
+    let lines = lines_of(&registry, answer.header("x-request-id"));
     assert_eq!(lines.len(), 1);
     let line = &lines[0];
     for (key, value) in [
@@ -35,6 +35,11 @@ async fn a_request_has_one_line_with_all_about_it() {
     assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
     assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
     assert!(line.get("cut_off").is_none());
+
+    let answer = registry.head(&path).await.expect(200);
+    let line = &lines_of(&registry, answer.header("x-request-id"))[0];
+    assert_eq!(line["bytes_out"], 0);
+    assert!(line.get("cut_off").is_none(), "{line}");
 }
 
 #[tokio::test]
@@ -46,7 +51,7 @@ async fn a_push_counts_its_bytes_and_names_what_it_came_to() {
         .send("POST", &path, &[], "content")
         .await
         .expect(201);
-    let line = &lines(&registry, answer.header("x-request-id"))[0];
+    let line = &lines_of(&registry, answer.header("x-request-id"))[0];
     assert_eq!(line["bytes_in"], 7);
     assert_eq!(line["digest"], digest.to_string());
     assert_eq!(line["path"], "/v2/a/blobs/uploads/");

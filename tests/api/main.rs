@@ -5,10 +5,12 @@ mod support;
 
 mod blobs;
 mod client;
+mod http2;
 mod listings;
 mod log;
 mod manifests;
 mod paths;
 mod start;
+mod stop;
 mod transport;
 mod uploads;

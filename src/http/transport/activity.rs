@@ -1,6 +1,7 @@
 //! What a connection is doing, and until when it may go on doing it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -104,6 +105,13 @@ impl Activity {
         }
     }
 
+    /// How long there has been no request, and nothing left of an answer; `None` if there is.
+    pub(super) fn quiet_for(&self) -> Option<Duration> {
+        let state = self.state();
+        let is_quiet = state.requests == 0 && state.blocked_since.is_none();
+        is_quiet.then(|| state.quiet_since.elapsed())
+    }
+
     /// Whether any request waits for its answer.
     pub(super) fn is_at_work(&self) -> bool {
         let state = self.state();
@@ -190,8 +198,6 @@ impl Drop for Request {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const TIMEOUTS: Timeouts = Timeouts {

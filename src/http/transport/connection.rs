@@ -70,8 +70,16 @@ pub(super) fn protocol() -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// What all connections share.
+pub(super) struct House {
+    pub(super) router: Router,
+    pub(super) protocol: auto::Builder<TokioExecutor>,
+    pub(super) timeouts: Timeouts,
+    pub(super) stop: Stop,
+}
+
 /// Tells the connections that the server stops.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Stop {
     /// No new requests; those under way may end.
     pub(super) gently: CancellationToken,
@@ -85,21 +93,27 @@ const CUT_OFF_TIME: Duration = Duration::from_secs(2);
 /// How often is looked whether all have.
 const CUT_OFF_LOOK: Duration = Duration::from_millis(20);
 
-/// Serves one connection until either side ends it or it is late.
+/// Serves one connection until either side ends it or it is late, or it is asked to leave
+/// while it has no request.
 pub(super) async fn serve(
     socket: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    protocol: Arc<auto::Builder<TokioExecutor>>,
-    timeouts: Timeouts,
-    stop: Stop,
+    activity: Arc<Activity>,
+    house: Arc<House>,
+    leave: CancellationToken,
 ) {
-    let activity = Activity::new(timeouts);
+    let House {
+        router,
+        protocol,
+        timeouts,
+        stop,
+    } = &*house;
+    let timeouts = *timeouts;
     let stream = WatchedStream::new(socket, activity.clone());
     // A child, so that the bodies of one connection wait on something of their own.
     let now = stop.now.child_token();
     let service = {
-        let (activity, now) = (activity.clone(), now.clone());
+        let (activity, now, router) = (activity.clone(), now.clone(), router.clone());
         service_fn(move |request: hyper::Request<Incoming>| {
             let multiplexed = request.version() == Version::HTTP_2;
             let under_way = activity.request(multiplexed);
@@ -124,7 +138,7 @@ pub(super) async fn serve(
     let connection = protocol.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let mut timer = std::pin::pin!(tokio::time::sleep_until(activity.look_again_at()));
-    let mut stopping = false;
+    let (mut stopping, mut leaving) = (false, false);
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -143,6 +157,13 @@ pub(super) async fn serve(
             () = stop.gently.cancelled(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            () = leave.cancelled(), if !leaving => {
+                leaving = true;
+                if activity.quiet_for().is_some() {
+                    tracing::debug!(%peer, "connection closed: its place was needed");
+                    return;
+                }
             }
             () = now.cancelled() => break,
         }

@@ -2,8 +2,10 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors kept back for the store, the log and the listener.
-const OTHER_FILES: u64 = 1024;
+use super::listener::WAITING_MAX;
+
+/// Descriptors kept back for newcomers without a place, the store, the log and the listener.
+const OTHER_FILES: u64 = WAITING_MAX as u64 + 1024;
 
 /// Raises the limit of open files so that `wanted` connections fit, as far as the system
 /// allows, and says how many do.

@@ -6,16 +6,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::TransportOptions;
-use super::connection::{self, Stop};
+use super::activity::Activity;
+use super::connection::{self, House, Stop};
+use super::guests::Guests;
 use super::refusal;
 
-/// Clients that are told "too many connections" at once. Beyond them the door is just closed.
-const REFUSALS_MAX: usize = 256;
+/// Connections that the system holds until they are accepted; it may allow fewer. At the 128
+/// that is usual, the 129th client of a burst waits a whole second for its next try.
+const BACKLOG: u32 = 4096;
+
+/// Newcomers that wait for a place, or are told at leisure that there is none, at once. Others
+/// are told in passing.
+pub(super) const WAITING_MAX: u32 = 1024;
+
+/// How often a newcomer's place is looked for before it is refused.
+const ROOM_LOOKS: u32 = 4;
+
+/// How long is waited for a place after each look.
+const ROOM_LOOK_TIME: Duration = Duration::from_millis(250);
 
 /// The pause after an accept that failed for want of something (file descriptors, memory),
 /// which would fail again at once.
@@ -40,11 +53,8 @@ pub struct Listener {
 
 impl Listener {
     /// Binds `address`; port 0 takes any free one.
-    pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let failed = |source| ListenError { address, source };
-        let inner = TcpListener::bind(address).await.map_err(failed)?;
-        let address = inner.local_addr().map_err(failed)?;
-        Ok(Listener { inner, address })
+    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        bind(address).map_err(|source| ListenError { address, source })
     }
 
     /// The address, with the port that was taken.
@@ -60,19 +70,22 @@ impl Listener {
         options: TransportOptions,
         stop: impl Future<Output = ()>,
     ) {
-        let connections = TaskTracker::new();
-        let stop_connections = Stop::default();
         let mut stop = std::pin::pin!(stop);
-        let doorman = Doorman {
-            router,
-            protocol: Arc::new(connection::protocol()),
+        let doorman = Arc::new(Doorman {
+            house: Arc::new(House {
+                router,
+                protocol: connection::protocol(),
+                timeouts: options.timeouts,
+                stop: Stop::default(),
+            }),
             places: Arc::new(Semaphore::new(options.connections_max as usize)),
-            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
-            refusal: Arc::from(refusal::answer(options.connections_max)),
-            options: options.clone(),
-            connections: connections.clone(),
-            stop: stop_connections.clone(),
-        };
+            guests: Arc::default(),
+            waiting: Arc::new(Semaphore::new(
+                WAITING_MAX.min(options.connections_max) as usize
+            )),
+            refusal: refusal::answer(options.connections_max),
+            connections: TaskTracker::new(),
+        });
         loop {
             tokio::select! {
                 accepted = self.inner.accept() => match accepted {
@@ -84,8 +97,9 @@ impl Listener {
         }
         // From here on a client is refused by the system, and a balancer sees it at once.
         drop(self.inner);
+        let connections = &doorman.connections;
         connections.close();
-        stop_connections.gently.cancel();
+        doorman.house.stop.gently.cancel();
         tracing::info!(
             connections = connections.len(),
             "stopping: transfers may go on for {} s",
@@ -99,56 +113,78 @@ impl Listener {
                 connections = connections.len(),
                 "cutting off transfers that did not end within [server] shutdown_timeout"
             );
-            stop_connections.now.cancel();
+            doorman.house.stop.now.cancel();
             connections.wait().await;
         }
     }
 }
 
+fn bind(address: SocketAddr) -> io::Result<Listener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // What connections of the process before this one left behind must not keep the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let inner = socket.listen(BACKLOG)?;
+    let address = inner.local_addr()?;
+    Ok(Listener { inner, address })
+}
+
 /// Who lets connections in.
 struct Doorman {
-    router: Router,
-    protocol: Arc<hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>>,
+    house: Arc<House>,
     places: Arc<Semaphore>,
-    refusals: Arc<Semaphore>,
-    refusal: Arc<str>,
-    options: TransportOptions,
+    guests: Arc<Guests>,
+    waiting: Arc<Semaphore>,
+    refusal: String,
     connections: TaskTracker,
-    stop: Stop,
 }
 
 impl Doorman {
-    fn admit(&self, socket: TcpStream, peer: SocketAddr) {
+    fn admit(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
         // Small answers must not wait for an acknowledgement of the one before.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return self.refuse(socket, peer);
-        };
-        let served = connection::serve(
-            socket,
-            peer,
-            self.router.clone(),
-            self.protocol.clone(),
-            self.options.timeouts,
-            self.stop.clone(),
-        );
-        self.connections.spawn(async move {
-            served.await;
-            drop(place);
-        });
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return self.serve(socket, peer, place);
+        }
+        match self.waiting.clone().try_acquire_owned() {
+            Ok(waiting) => {
+                let doorman = self.clone();
+                tokio::spawn(async move {
+                    doorman.find_room(socket, peer).await;
+                    drop(waiting);
+                });
+            }
+            Err(_) => refusal::refuse_at_once(socket, &self.refusal),
+        }
     }
 
-    fn refuse(&self, socket: TcpStream, peer: SocketAddr) {
+    /// Serves a newcomer for whom a place is found within [`ROOM_LOOKS`] looks, and refuses
+    /// another.
+    async fn find_room(&self, socket: TcpStream, peer: SocketAddr) {
+        for _ in 0..ROOM_LOOKS {
+            self.guests.make_room();
+            let place = self.places.clone().acquire_owned();
+            if let Ok(Ok(place)) = tokio::time::timeout(ROOM_LOOK_TIME, place).await {
+                return self.serve(socket, peer, place);
+            }
+        }
         tracing::debug!(%peer, "refused: too many connections");
-        let Ok(place) = self.refusals.clone().try_acquire_owned() else {
-            return;
-        };
-        let answer = self.refusal.clone();
-        tokio::spawn(async move {
-            refusal::refuse(socket, &answer).await;
-            drop(place);
+        refusal::refuse(socket, &self.refusal).await;
+    }
+
+    fn serve(&self, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let activity = Activity::new(self.house.timeouts);
+        let stay = self.guests.enter(activity.clone());
+        let leave = stay.leave.clone();
+        let served = connection::serve(socket, peer, activity, self.house.clone(), leave);
+        self.connections.spawn(async move {
+            served.await;
+            drop((stay, place));
         });
     }
 }

@@ -10,13 +10,15 @@
 //! * a connection without a request is closed after `idle`;
 //! * a body, either way, must move by at least a byte within `body`.
 //!
-//! [`activity`] keeps the times of one connection, [`stream`] and [`body`] tell it what happens,
-//! and [`connection`] ends what is late.
+//! `activity` keeps the times of one connection, `stream` and `body` tell it what happens,
+//! and `connection` ends what is late. `guests` closes connections without a request when
+//! every place is taken.
 
 mod activity;
 mod body;
 mod connection;
 mod file_limit;
+mod guests;
 mod listener;
 mod refusal;
 mod shutdown;
@@ -32,7 +34,8 @@ pub use shutdown::stop_signal;
 /// What the listener allows.
 #[derive(Clone, Debug)]
 pub struct TransportOptions {
-    /// Connections served at once; a further one is answered 503.
+    /// Connections served at once. A further one takes the place of one that has no request, and
+    /// is answered 503 if there is none.
     pub connections_max: u32,
     /// How long a client may take.
     pub timeouts: Timeouts,

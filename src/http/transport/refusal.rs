@@ -1,5 +1,6 @@
 //! The answer to a connection too many.
 
+use std::io::Write;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,4 +36,13 @@ pub(super) async fn refuse(mut socket: TcpStream, answer: &str) {
     };
     // Whether the client took its answer is its own affair.
     let _ = tokio::time::timeout(TIME_MAX, refusal).await;
+}
+
+/// The same in passing: the answer is left with the system, and whether it arrives depends on
+/// what the client has sent by now.
+pub(super) fn refuse_at_once(socket: TcpStream, answer: &str) {
+    if let Ok(mut socket) = socket.into_std() {
+        // A socket that has just been opened takes this much without waiting.
+        let _ = socket.write_all(answer.as_bytes());
+    }
 }
