@@ -117,8 +117,8 @@ fn crate_paths(code: &str) -> BTreeSet<String> {
             for name in group(&rest[end + 1..]) {
                 paths.insert(format!("{path}::{name}"));
             }
-        } else if rest.starts_with('{') {
-            paths.extend(group(&rest[1..]));
+        } else if let Some(members) = rest.strip_prefix('{') {
+            paths.extend(group(members));
         } else {
             paths.insert(path.to_owned());
         }

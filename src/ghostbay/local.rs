@@ -93,13 +93,15 @@ impl LocalStorageEngine {
         // Reading the log takes as long as it is long; nothing waits for it, and it does not
         // keep the store open.
         let store = Arc::downgrade(&shared);
-        tokio::task::spawn_blocking(move || {
-            if !verifier.reaches()
-                && let Some(store) = store.upgrade()
-            {
-                verifier.close_gap(&store.catalog);
-            }
-        });
+        if let Some(verifier) = verifier {
+            tokio::task::spawn_blocking(move || {
+                if !verifier.reaches()
+                    && let Some(store) = store.upgrade()
+                {
+                    verifier.close_gap(&store.catalog);
+                }
+            });
+        }
         let house = tokio::spawn(keep_house(Arc::downgrade(&shared), shared.stop.clone()));
         *shared.house.lock().await = Some(house);
         Ok(LocalStorageEngine { shared })
@@ -221,7 +223,10 @@ fn probe(directory: &Path) -> Result<(), StorageError> {
         })
 }
 
-fn open(directory: PathBuf, options: EngineOptions) -> Result<(Shared, LogVerifier), StorageError> {
+fn open(
+    directory: PathBuf,
+    options: EngineOptions,
+) -> Result<(Shared, Option<LogVerifier>), StorageError> {
     let file_error = |what: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| StorageError::File { what, path, source }
@@ -277,10 +282,12 @@ fn open(directory: PathBuf, options: EngineOptions) -> Result<(Shared, LogVerifi
         schema,
     };
     let mut log = ChangeLog::open(place, sequence)?;
-    if catalog.migrated() {
+    let verifier = if catalog.migrated() {
         log.begin_anew(sequence, catalog.read()?)?;
-    }
-    let verifier = log.verifier(sequence);
+        None
+    } else {
+        Some(log.verifier(sequence))
+    };
     let bodies = SharedPack::new(space.clone());
     let catalog = catalog
         .start(Box::new(bodies), Box::new(log))

@@ -361,3 +361,40 @@ async fn an_upload_belongs_to_its_repository() {
             .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
     }
 }
+
+#[tokio::test]
+async fn what_came_of_a_piece_is_kept_when_its_connection_is_reset() {
+    use std::io::Write;
+
+    let registry = Registry::start();
+    // One length that is gathered in memory, and one that is streamed.
+    for (announced, sent) in [(5_000, 1_000), (5_000_000, 1_000_000)] {
+        let location = registry.begin("test/reset").await;
+        let mut stream = registry.server.connect();
+        write!(
+            stream,
+            "PATCH {location} HTTP/1.1\r\nHost: drift\r\nContent-Length: {announced}\r\n\r\n"
+        )
+        .unwrap();
+        stream.write_all(&bytes(sent)).unwrap();
+        stream.flush().unwrap();
+        // The bytes must have been read before the reset throws away what was not.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO)).unwrap();
+        drop(stream);
+        let expected = format!("0-{}", sent - 1);
+        let begun = std::time::Instant::now();
+        loop {
+            let status = registry.get(&location).await.expect(204);
+            if status.header("range") == expected {
+                break;
+            }
+            assert!(
+                begun.elapsed() < std::time::Duration::from_secs(10),
+                "the upload stands at {}, not at {expected}",
+                status.header("range")
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
