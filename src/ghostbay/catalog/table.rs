@@ -66,7 +66,23 @@ impl<K: Key, V: Value> Table<K, V> {
         }
     }
 
-    fn decode_value(&self, bytes: &[u8]) -> Result<V, CatalogError> {
+    /// The stored bytes of a row: the row and a checksum that is bound to its key.
+    fn seal(&self, key: &[u8], value: &V) -> Result<Vec<u8>, CatalogError> {
+        let mut bytes = codec::encode(value).map_err(|reason| self.corrupt(reason))?;
+        let crc = row_checksum(key, &bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        Ok(bytes)
+    }
+
+    /// The row that stored bytes hold. A flipped bit in the index must not point a reader at
+    /// other bytes than were written, and the map below does not look at its pages when it reads.
+    fn open(&self, key: &[u8], stored: &[u8]) -> Result<V, CatalogError> {
+        let (bytes, crc) = stored
+            .split_last_chunk()
+            .ok_or_else(|| self.corrupt("a row without its checksum"))?;
+        if row_checksum(key, bytes) != u32::from_le_bytes(*crc) {
+            return Err(self.corrupt("the checksum of a row does not match"));
+        }
         codec::decode(bytes).map_err(|reason| self.corrupt(reason))
     }
 
@@ -75,8 +91,12 @@ impl<K: Key, V: Value> Table<K, V> {
         let decoded = K::decode(&mut reader)
             .filter(|_| reader.is_empty())
             .ok_or_else(|| self.corrupt("a key that does not decode"))?;
-        Ok((decoded, self.decode_value(&value)?))
+        Ok((decoded, self.open(&key, &value)?))
     }
+}
+
+fn row_checksum(key: &[u8], bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), bytes)
 }
 
 /// A key, with its table's id before it, and its value.
@@ -115,8 +135,9 @@ pub trait Rows {
         key: &K,
     ) -> Result<Option<V>, CatalogError> {
         let mut value = None;
-        self.raw().get(&table.key(key), &mut |bytes| {
-            value = Some(table.decode_value(bytes));
+        let key = table.key(key);
+        self.raw().get(&key, &mut |bytes| {
+            value = Some(table.open(&key, bytes));
         })?;
         value.transpose()
     }
@@ -209,7 +230,7 @@ impl<'a> Transaction<'a> {
         value: &V,
     ) -> Result<(), CatalogError> {
         let key = table.key(key);
-        let value = codec::encode(value).map_err(|reason| table.corrupt(reason))?;
+        let value = table.seal(&key, value)?;
         self.map.put(&key, &value)?;
         self.changes.push((key, Some(value)));
         Ok(())
@@ -239,7 +260,24 @@ impl Rows for Transaction<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::successor;
+    use super::*;
+
+    const NAMES: Table<String, ()> = Table::new(0x7e, "names");
+
+    #[test]
+    fn a_row_is_only_what_was_written_under_its_key() {
+        let key = NAMES.key(&"a".to_owned());
+        let sealed = NAMES.seal(&key, &()).unwrap();
+        NAMES.open(&key, &sealed).unwrap();
+        for bit in 0..8 * sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(NAMES.open(&key, &damaged).is_err(), "bit {bit}");
+        }
+        let other = NAMES.key(&"b".to_owned());
+        assert!(NAMES.open(&other, &sealed).is_err(), "a row of another key");
+        assert!(NAMES.open(&key, &[]).is_err());
+    }
 
     #[test]
     fn the_successor_of_a_prefix_is_behind_all_its_keys() {

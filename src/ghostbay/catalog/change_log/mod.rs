@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -35,6 +35,10 @@ use frame::FrameWriter;
 
 /// What was appended is synced after this at the latest.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A checkpoint that closes a gap is not begun sooner than this after the one before: where the
+/// disk is full, each attempt fails.
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(5);
 
 /// A log shorter than this is not worth a checkpoint, however small the index, in bytes.
 const CHECKPOINT_FLOOR_BYTES: u64 = 16 << 20;
@@ -75,6 +79,8 @@ pub struct ChangeLog {
     shared: Arc<Shared>,
     syncer: Option<JoinHandle<()>>,
     checkpointer: Option<JoinHandle<()>>,
+    /// When the last checkpoint was begun.
+    attempted: Option<Instant>,
 }
 
 /// The file that is appended to.
@@ -141,6 +147,7 @@ impl ChangeLog {
             shared,
             syncer: Some(syncer),
             checkpointer: None,
+            attempted: None,
         })
     }
 
@@ -214,7 +221,9 @@ impl ChangeLog {
             return false;
         }
         if self.shared.gap.load(Ordering::Relaxed) {
-            return true;
+            return self
+                .attempted
+                .is_none_or(|attempted| attempted.elapsed() >= CHECKPOINT_PAUSE);
         }
         self.uncovered_bytes > CHECKPOINT_FLOOR_BYTES && {
             let index = std::fs::metadata(&self.place.index).map_or(0, |index| index.len());
@@ -239,6 +248,7 @@ impl CommitListener for ChangeLog {
         if !self.checkpoint_is_due() {
             return;
         }
+        self.attempted = Some(Instant::now());
         let begun = state()
             .map_err(io::Error::other)
             .and_then(|state| self.checkpoint(sequence, state));
