@@ -4,7 +4,8 @@
 Needs curl, Debian's docker-registry and target/release/drift. Each round pushes 1 GiB in one
 stream (POST, PATCH, PUT, as docker does), pulls it back warm, and pushes 64 blobs of 16 MiB
 eight at a time. Prints the medians of all rounds: GB/s, CPU seconds of the server per GiB, peak
-resident memory. docker-registry does not sync what it acknowledges; Drift does.
+resident memory. Both sync a blob's file before they acknowledge it; Drift also syncs names, index
+and each piece of an upload.
 """
 
 import concurrent.futures
