@@ -13,7 +13,10 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(name.as_str(), text);
         assert!(text.len() <= 255);
         // Nothing that could climb out of a directory, end a key or hide in a path.
-        assert!(text.split('/').all(|part| !part.is_empty() && !part.contains("..")));
+        assert!(
+            text.split('/')
+                .all(|part| !part.is_empty() && !part.contains(".."))
+        );
         assert!(text.bytes().all(|byte| matches!(
             byte,
             b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/'
@@ -22,13 +25,17 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(tag) = text.parse::<Tag>() {
         assert_eq!(tag.as_str(), text);
         assert!(text.len() <= 128 && !text.starts_with(['.', '-']));
-        assert!(text.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
-        }));
+        assert!(
+            text.bytes()
+                .all(|byte| { byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-') })
+        );
     }
     if let Ok(digest) = text.parse::<Digest>() {
         assert_eq!(digest.to_string(), text);
-        assert_eq!(Digest::from_raw(digest.algorithm(), digest.raw()), Some(digest));
+        assert_eq!(
+            Digest::from_raw(digest.algorithm(), digest.raw()),
+            Some(digest)
+        );
     }
     match text.parse::<Reference>() {
         Ok(reference) => assert_eq!(reference.to_string(), text),

@@ -7,9 +7,11 @@
 
 mod client;
 mod content;
+mod place;
 mod pushes;
-mod server;
 mod skopeo;
+#[path = "../support/mod.rs"]
+mod support;
 
 /// How often a test kills the server.
 fn kills() -> u32 {

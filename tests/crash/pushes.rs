@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::client::Client;
-use crate::server::Place;
+use crate::place::Place;
 
 /// Clients at once: enough that commits are shared.
 const CLIENTS: usize = 4;
@@ -21,7 +21,7 @@ async fn nothing_acknowledged_is_lost_by_a_kill_at_any_moment() {
         let mut clients: Vec<Client> = (0..CLIENTS)
             .map(|n| {
                 let random = StdRng::seed_from_u64(random.next_u64());
-                Client::new(server.url(), &format!("crash/client-{n}"), random)
+                Client::new(server.url(""), &format!("crash/client-{n}"), random)
             })
             .collect();
         for _ in 0..KILLS_PER_STORE.min(crate::kills() - killed) {

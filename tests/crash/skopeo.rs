@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::content::{Content, sha256};
-use crate::server::Place;
+use crate::place::Place;
 
 /// Writes an OCI layout of one image; its layers' bytes are stored as they are.
 fn layout(directory: &Path, layers: &[Content]) {

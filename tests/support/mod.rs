@@ -60,6 +60,12 @@ impl Server {
         }
     }
 
+    /// Kills it with SIGKILL: nothing of the process runs any more when this returns.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
