@@ -1,29 +1,30 @@
 //! [`StorageEngine`] on a local store.
 
+mod incoming;
+mod list;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use anyhow::Result;
 use async_trait::async_trait;
 use futures::StreamExt;
-use md5::{Digest as _, Md5};
 
-use super::catalog::{CatalogError, Rows, Transaction};
+use super::catalog::{Rows, Transaction};
 use super::clock::now_ms;
 use super::engine::*;
 use super::error::StorageError;
-use super::ingest::{Commit, Ended, Ending, Receive};
 use super::local::LocalStorageEngine;
-use super::multipart::{self, MULTIPART, MultipartKey, MultipartRow, PARTS, PartKey, PartRow, hex};
+use super::multipart::{self, MULTIPART, MultipartKey, MultipartRow, PartKey};
 use super::objects::{
     self, BUCKETS, OBJECTS, ObjectKey, ObjectRow, addressed_digest, check_bucket_name, check_key,
 };
-use super::pack::accounts::{self, Written};
+use super::pack::accounts;
 use super::uploads::UploadId;
 use crate::digest::{Digest, Hasher};
 
-/// Entries of a listing's page at most.
-const LIST_KEYS_MAX: usize = 1000;
+use incoming::{Content, Head, Incoming, Target, put, verify};
+use list::{bucket_prefix, list};
 
 impl From<(String, ObjectRow)> for ObjectInfo {
     fn from((key, row): (String, ObjectRow)) -> Self {
@@ -34,163 +35,6 @@ impl From<(String, ObjectRow)> for ObjectInfo {
             content_type: row.content_type,
             modified_ms: row.modified_ms,
             metadata: row.metadata.into_iter().collect(),
-        }
-    }
-}
-
-/// What is known of an object before its bytes have come.
-struct Head {
-    key: ObjectKey,
-    /// The digest that the content must have, under a content-addressed key.
-    expected: Option<Digest>,
-    content_type: String,
-    metadata: HashMap<String, String>,
-}
-
-impl Head {
-    fn row(self, content: Content) -> (ObjectKey, ObjectRow) {
-        let row = ObjectRow {
-            size: content.size,
-            extents: content.extents,
-            digest: self.expected,
-            etag: content.etag,
-            content_type: self.content_type,
-            modified_ms: now_ms(),
-            metadata: self.metadata.into_iter().collect(),
-        };
-        (self.key, row)
-    }
-}
-
-struct Content {
-    size: u64,
-    extents: Vec<super::pack::Extent>,
-    etag: String,
-}
-
-/// Puts an object: in place of any other, or once and for all where the key is its digest.
-fn put(
-    transaction: &mut Transaction<'_>,
-    key: &ObjectKey,
-    row: &ObjectRow,
-) -> Result<(), CatalogError> {
-    if row.digest.is_some() {
-        objects::put_addressed(transaction, key, row)
-    } else {
-        objects::replace(transaction, key, row)
-    }
-}
-
-/// Receives the content of an object or of a part.
-struct Incoming {
-    owner: [u8; 16],
-    md5: Md5,
-    hasher: Option<Hasher>,
-    size: u64,
-    target: Option<Target>,
-}
-
-enum Target {
-    Object(Head),
-    Part(MultipartKey, PartKey),
-}
-
-impl Incoming {
-    fn new(target: Target) -> Self {
-        let hasher = match &target {
-            Target::Object(head) => head.expected.map(|digest| Hasher::new(digest.algorithm())),
-            Target::Part(..) => None,
-        };
-        Incoming {
-            owner: *UploadId::random().as_bytes(),
-            md5: Md5::new(),
-            hasher,
-            size: 0,
-            target: Some(target),
-        }
-    }
-}
-
-fn verify(expected: Digest, hasher: Hasher) -> Result<(), StorageError> {
-    let computed = hasher.finish();
-    if computed == expected {
-        return Ok(());
-    }
-    Err(StorageError::DigestMismatch { expected, computed })
-}
-
-impl Receive for Incoming {
-    type Output = String;
-    type Error = StorageError;
-
-    fn place(&self) -> ([u8; 16], u64) {
-        (self.owner, 0)
-    }
-
-    fn take_in(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(bytes);
-        }
-        self.size += bytes.len() as u64;
-    }
-
-    fn checkpoint(&mut self) -> Option<Commit<(), StorageError>> {
-        None
-    }
-
-    fn end(&mut self, ending: Ending) -> Ended<String, StorageError> {
-        let (Ending::Complete, Some(target)) = (&ending, self.target.take()) else {
-            return Err(ending.into_error(0));
-        };
-        let md5: [u8; 16] = self.md5.finalize_reset().into();
-        let etag = hex(&md5);
-        let size = self.size;
-        match target {
-            Target::Object(head) => {
-                let digest = head.expected;
-                if let (Some(expected), Some(hasher)) = (digest, self.hasher.take()) {
-                    verify(expected, hasher)?;
-                }
-                let content = Content {
-                    size,
-                    extents: Vec::new(),
-                    etag: etag.clone(),
-                };
-                let (key, row) = head.row(content);
-                let commit: Commit<_, _> = Box::new(move |transaction, written: &Written| {
-                    accounts::add(transaction, written)?;
-                    let extents = written.extents.clone();
-                    put(
-                        transaction,
-                        &key,
-                        &ObjectRow {
-                            extents,
-                            ..row.clone()
-                        },
-                    )?;
-                    Ok(etag.clone())
-                });
-                Ok((commit, digest))
-            }
-            Target::Part(upload, part) => {
-                let commit: Commit<_, _> = Box::new(move |transaction, written: &Written| {
-                    // The upload may have been completed or aborted while the part came.
-                    multipart::find(transaction, &upload)?;
-                    accounts::add(transaction, written)?;
-                    if let Some(old) = transaction.get(&PARTS, &part)? {
-                        accounts::release(transaction, &old.extents)?;
-                    }
-                    let row = PartRow {
-                        size,
-                        md5,
-                        extents: written.extents.clone(),
-                    };
-                    transaction.put(&PARTS, &part, &row)?;
-                    Ok(etag.clone())
-                });
-                Ok((commit, None))
-            }
         }
     }
 }
@@ -554,70 +398,5 @@ impl StorageEngine for LocalStorageEngine {
             }
         }
         Ok(uploads)
-    }
-}
-
-fn bucket_prefix(bucket: &str) -> Vec<u8> {
-    let mut prefix = bucket.as_bytes().to_vec();
-    prefix.push(0);
-    prefix
-}
-
-/// A page of keys. A rolled-up prefix is passed over in one step, however many keys it holds.
-fn list(
-    rows: &impl Rows,
-    request: &ListObjectsRequest,
-) -> Result<ListObjectsResponse, StorageError> {
-    check_bucket_name(&request.bucket)?;
-    if !rows.contains(&BUCKETS, &request.bucket)? {
-        return Err(StorageError::NoSuchBucket {
-            bucket: request.bucket.clone(),
-        });
-    }
-    let limit = request.max_keys.unwrap_or(LIST_KEYS_MAX).min(LIST_KEYS_MAX);
-    let bucket = bucket_prefix(&request.bucket);
-    let within = |key: &[u8]| [bucket.as_slice(), key].concat();
-    let prefix = within(request.prefix.as_bytes());
-    let mut page = ListObjectsResponse::default();
-    let mut after = request.start_after.clone().map(String::into_bytes);
-    let delimiter = request.delimiter.as_ref().filter(|text| !text.is_empty());
-    if let (Some(after), Some(delimiter)) = (&mut after, delimiter) {
-        // A token that is a rolled-up prefix stands for all keys below it. The request's own
-        // prefix is none: it is a key like others, as the name of a folder may be.
-        let token = request.start_after.as_deref().unwrap_or_default();
-        if token.len() > request.prefix.len()
-            && token.starts_with(&request.prefix)
-            && token.ends_with(delimiter.as_str())
-        {
-            after.extend_from_slice(&[0xff; 4]);
-        }
-    }
-    let mut last = None;
-    'pages: loop {
-        let from = after.as_deref().map(within);
-        for row in rows.scan(&OBJECTS, &prefix, from.as_deref())? {
-            let (ObjectKey { key, .. }, row) = row?;
-            if page.objects.len() + page.common_prefixes.len() == limit {
-                page.next_token = last;
-                return Ok(page);
-            }
-            let rolled_up = delimiter.and_then(|delimiter| {
-                let rest = &key[request.prefix.len()..];
-                let end = rest.find(delimiter.as_str())? + delimiter.len();
-                Some(key[..request.prefix.len() + end].to_owned())
-            });
-            if let Some(rolled_up) = rolled_up {
-                // 0xff is in no UTF-8 key, so this lies behind all keys of the prefix.
-                let mut behind = rolled_up.clone().into_bytes();
-                behind.extend_from_slice(&[0xff; 4]);
-                after = Some(behind);
-                last = Some(rolled_up.clone());
-                page.common_prefixes.push(rolled_up);
-                continue 'pages;
-            }
-            last = Some(key.clone());
-            page.objects.push((key, row).into());
-        }
-        return Ok(page);
     }
 }

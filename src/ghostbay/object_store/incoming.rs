@@ -1,0 +1,173 @@
+//! Receiving the content of an object or of a part.
+
+use std::collections::HashMap;
+
+use md5::{Digest as _, Md5};
+
+use crate::digest::{Digest, Hasher};
+use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
+use crate::ghostbay::clock::now_ms;
+use crate::ghostbay::error::StorageError;
+use crate::ghostbay::ingest::{Commit, Ended, Ending, Receive};
+use crate::ghostbay::multipart::{self, MultipartKey, PARTS, PartKey, PartRow, hex};
+use crate::ghostbay::objects::{self, ObjectKey, ObjectRow};
+use crate::ghostbay::pack::Extent;
+use crate::ghostbay::pack::accounts::{self, Written};
+use crate::ghostbay::uploads::UploadId;
+
+/// What is known of an object before its bytes have come.
+pub(super) struct Head {
+    pub(super) key: ObjectKey,
+    /// The digest that the content must have, under a content-addressed key.
+    pub(super) expected: Option<Digest>,
+    pub(super) content_type: String,
+    pub(super) metadata: HashMap<String, String>,
+}
+
+impl Head {
+    pub(super) fn row(self, content: Content) -> (ObjectKey, ObjectRow) {
+        let row = ObjectRow {
+            size: content.size,
+            extents: content.extents,
+            digest: self.expected,
+            etag: content.etag,
+            content_type: self.content_type,
+            modified_ms: now_ms(),
+            metadata: self.metadata.into_iter().collect(),
+        };
+        (self.key, row)
+    }
+}
+
+pub(super) struct Content {
+    pub(super) size: u64,
+    pub(super) extents: Vec<Extent>,
+    pub(super) etag: String,
+}
+
+/// Puts an object: in place of any other, or once and for all where the key is its digest.
+pub(super) fn put(
+    transaction: &mut Transaction<'_>,
+    key: &ObjectKey,
+    row: &ObjectRow,
+) -> Result<(), CatalogError> {
+    if row.digest.is_some() {
+        objects::put_addressed(transaction, key, row)
+    } else {
+        objects::replace(transaction, key, row)
+    }
+}
+
+/// Receives the content of an object or of a part.
+pub(super) struct Incoming {
+    pub(super) owner: [u8; 16],
+    pub(super) md5: Md5,
+    pub(super) hasher: Option<Hasher>,
+    pub(super) size: u64,
+    pub(super) target: Option<Target>,
+}
+
+pub(super) enum Target {
+    Object(Head),
+    Part(MultipartKey, PartKey),
+}
+
+impl Incoming {
+    pub(super) fn new(target: Target) -> Self {
+        let hasher = match &target {
+            Target::Object(head) => head.expected.map(|digest| Hasher::new(digest.algorithm())),
+            Target::Part(..) => None,
+        };
+        Incoming {
+            owner: *UploadId::random().as_bytes(),
+            md5: Md5::new(),
+            hasher,
+            size: 0,
+            target: Some(target),
+        }
+    }
+}
+
+pub(super) fn verify(expected: Digest, hasher: Hasher) -> Result<(), StorageError> {
+    let computed = hasher.finish();
+    if computed == expected {
+        return Ok(());
+    }
+    Err(StorageError::DigestMismatch { expected, computed })
+}
+
+impl Receive for Incoming {
+    type Output = String;
+    type Error = StorageError;
+
+    fn place(&self) -> ([u8; 16], u64) {
+        (self.owner, 0)
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        self.size += bytes.len() as u64;
+    }
+
+    fn checkpoint(&mut self) -> Option<Commit<(), StorageError>> {
+        None
+    }
+
+    fn end(&mut self, ending: Ending) -> Ended<String, StorageError> {
+        let (Ending::Complete, Some(target)) = (&ending, self.target.take()) else {
+            return Err(ending.into_error(0));
+        };
+        let md5: [u8; 16] = self.md5.finalize_reset().into();
+        let etag = hex(&md5);
+        let size = self.size;
+        match target {
+            Target::Object(head) => {
+                let digest = head.expected;
+                if let (Some(expected), Some(hasher)) = (digest, self.hasher.take()) {
+                    verify(expected, hasher)?;
+                }
+                let content = Content {
+                    size,
+                    extents: Vec::new(),
+                    etag: etag.clone(),
+                };
+                let (key, row) = head.row(content);
+                let commit: Commit<_, _> = Box::new(move |transaction, written: &Written| {
+                    accounts::add(transaction, written)?;
+                    let extents = written.extents.clone();
+                    put(
+                        transaction,
+                        &key,
+                        &ObjectRow {
+                            extents,
+                            ..row.clone()
+                        },
+                    )?;
+                    Ok(etag.clone())
+                });
+                Ok((commit, digest))
+            }
+            Target::Part(upload, part) => {
+                let commit: Commit<_, _> = Box::new(move |transaction, written: &Written| {
+                    // The upload may have been completed or aborted while the part came.
+                    multipart::find(transaction, &upload)?;
+                    accounts::add(transaction, written)?;
+                    if let Some(old) = transaction.get(&PARTS, &part)? {
+                        accounts::release(transaction, &old.extents)?;
+                    }
+                    let row = PartRow {
+                        size,
+                        md5,
+                        extents: written.extents.clone(),
+                    };
+                    transaction.put(&PARTS, &part, &row)?;
+                    Ok(etag.clone())
+                });
+                Ok((commit, None))
+            }
+        }
+    }
+}
