@@ -150,3 +150,29 @@ fn an_answer_that_the_client_does_not_take_is_dropped() {
     let log = registry.server.wait_for_log("cut_off=true");
     assert!(log.contains(&path));
 }
+
+#[tokio::test]
+async fn what_came_of_a_piece_is_kept_when_its_stream_is_reset() {
+    let registry = Registry::start();
+    let location = registry.begin("test/reset").await;
+    let mut stream = connect(&registry.server);
+    // PATCH is not in the static table: a literal value for `:method` (index 2).
+    let mut block = vec![0x02, 5];
+    block.extend_from_slice(b"PATCH");
+    block.extend([0x86, 0x04, u8::try_from(location.len()).unwrap()]);
+    block.extend_from_slice(location.as_bytes());
+    stream
+        .write_all(&frame(HEADERS, END_HEADERS, 1, &block))
+        .unwrap();
+    stream.write_all(&frame(DATA, 0, 1, &bytes(1000))).unwrap();
+    // The piece must have been read before the reset throws away what was not.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let cancel = 8u32.to_be_bytes();
+    stream.write_all(&frame(RST_STREAM, 0, 1, &cancel)).unwrap();
+    crate::support::wait_for("the piece to be kept", || {
+        let range = registry.server.raw(format!(
+            "GET {location} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        ));
+        range.contains("range: 0-999\r\n").then_some(())
+    });
+}

@@ -7,7 +7,6 @@ use axum::http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
 use http_body::Body as _;
-use tracing::Instrument;
 
 use crate::auth::Identity;
 use crate::digest::{Algorithm, Digest};
@@ -16,7 +15,7 @@ use crate::http::body::{self, Fate, content_length};
 use crate::http::error::{ApiError, upload_range};
 use crate::http::query::Query;
 use crate::oci::{ContentRange, ErrorCode, RepositoryName};
-use crate::registry::{Registry, RegistryError};
+use crate::registry::Registry;
 
 use super::{blob_created, empty, with};
 
@@ -41,8 +40,8 @@ pub async fn post(
     } else if let Some(digest) = whole {
         let (parts, body) = request.into_parts();
         let (append, fate) = append(&parts.headers, body)?;
-        let (registry, to) = (registry.clone(), name.clone());
-        detached(async move { registry.push_blob(&to, &digest, append).await })
+        registry
+            .push_blob(name, &digest, append)
             .await
             .map_err(|error| ApiError::from(error).with_stall(fate.stalled()))?;
         return Ok(blob_created(name, &digest));
@@ -95,14 +94,11 @@ pub async fn patch(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let (append, fate) = append(&parts.headers, body)?;
-    let (registry, to, upload) = (registry.clone(), name.clone(), *id);
-    let status = detached(async move { registry.append(&to, &upload, append).await })
-        .await
-        .map_err(|error| {
-            ApiError::from(error)
-                .with_upload(&location(name, id))
-                .with_stall(fate.stalled())
-        })?;
+    let status = registry.append(name, id, append).await.map_err(|error| {
+        ApiError::from(error)
+            .with_upload(&location(name, id))
+            .with_stall(fate.stalled())
+    })?;
     Ok(progress(StatusCode::ACCEPTED, name, &status))
 }
 
@@ -129,8 +125,8 @@ pub async fn put(
             (Some(append), fate)
         }
     };
-    let (registry, to, upload) = (registry.clone(), name.clone(), *id);
-    detached(async move { registry.finish_upload(&to, &upload, &digest, last).await })
+    registry
+        .finish_upload(name, id, &digest, last)
         .await
         .map_err(|error| {
             ApiError::from(error)
@@ -148,17 +144,6 @@ pub async fn delete(
 ) -> Result<Response, ApiError> {
     registry.cancel_upload(name, id).await?;
     Ok(empty(StatusCode::NO_CONTENT))
-}
-
-/// Runs what takes a body to its end, whatever becomes of the connection: hyper drops a handler
-/// whose connection was reset, and with it what had come of a short piece.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
-) -> Result<T, RegistryError> {
-    match tokio::spawn(work.in_current_span()).await {
-        Ok(result) => result,
-        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
-    }
 }
 
 /// A body as a piece of an upload. Where `Content-Range` and `Content-Length` are both there,
