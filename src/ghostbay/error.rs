@@ -80,6 +80,12 @@ pub enum StorageError {
         /// Bytes that came; counting stops behind the announced ones.
         found: u64,
     },
+    /// An upload in too many pieces.
+    #[error("an upload may come in {most} pieces; begin it again with longer ones")]
+    TooManyPieces {
+        /// The limit.
+        most: usize,
+    },
     /// The stream that was to be stored failed before its end.
     #[error("the body broke off; the upload stands at byte {offset}: {reason}")]
     BodyBroken {

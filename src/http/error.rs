@@ -224,6 +224,7 @@ impl From<RegistryError> for ApiError {
             | RegistryError::ManifestInvalid(_)
             | RegistryError::MediaTypeFixed { .. }
             | RegistryError::IndexTooDeep(_)
+            | RegistryError::TooManyPieces(_)
             | RegistryError::TooManyTags(_) => StatusCode::BAD_REQUEST,
             RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
                 StatusCode::METHOD_NOT_ALLOWED

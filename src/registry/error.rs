@@ -75,6 +75,9 @@ pub enum RegistryError {
         /// What the stream said.
         reason: String,
     },
+    /// An upload in too many pieces.
+    #[error("an upload may come in {0} pieces; begin it again with longer ones")]
+    TooManyPieces(usize),
     /// Bytes that are no manifest.
     #[error(transparent)]
     ManifestInvalid(#[from] ManifestError),
@@ -132,9 +135,9 @@ impl RegistryError {
             RegistryError::ManifestUnknown { .. } => ErrorCode::ManifestUnknown,
             RegistryError::NameUnknown { .. } => ErrorCode::NameUnknown,
             RegistryError::UploadUnknown { .. } => ErrorCode::BlobUploadUnknown,
-            RegistryError::OutOfOrder { .. } | RegistryError::BodyBroken { .. } => {
-                ErrorCode::BlobUploadInvalid
-            }
+            RegistryError::OutOfOrder { .. }
+            | RegistryError::BodyBroken { .. }
+            | RegistryError::TooManyPieces(_) => ErrorCode::BlobUploadInvalid,
             RegistryError::DigestMismatch { .. } => ErrorCode::DigestInvalid,
             RegistryError::SizeMismatch { .. } => ErrorCode::SizeInvalid,
             RegistryError::ManifestInvalid(_)
@@ -192,6 +195,7 @@ impl From<StorageError> for RegistryError {
             StorageError::SizeMismatch { expected, found } => {
                 RegistryError::SizeMismatch { expected, found }
             }
+            StorageError::TooManyPieces { most } => RegistryError::TooManyPieces(most),
             StorageError::BodyBroken { offset, reason } => {
                 RegistryError::BodyBroken { offset, reason }
             }

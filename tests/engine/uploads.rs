@@ -319,3 +319,34 @@ async fn a_caller_that_goes_away_holds_its_upload_until_the_commit() {
     busy.await.unwrap().unwrap();
     assert_eq!(newcomer.await.unwrap().unwrap().offset, 2000);
 }
+
+#[tokio::test]
+async fn an_upload_in_more_pieces_than_a_row_should_name_is_refused() {
+    use drift::ghostbay::catalog::{CatalogError, Rows};
+    use drift::ghostbay::uploads::UPLOADS;
+
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path()).await;
+    let uploads = engine.uploads();
+    let id = uploads.begin("a", Algorithm::Sha256).await.unwrap().id;
+    uploads
+        .append("a", &id, append(&"12345".into()))
+        .await
+        .unwrap();
+    // A hundred thousand pieces take too long to send; what counts is how many the row names.
+    let result: Result<(), CatalogError> = engine
+        .catalog()
+        .transact(move |transaction| {
+            let mut row = transaction.get(&UPLOADS, &id)?.unwrap();
+            row.extents = vec![row.extents[0]; 100_000];
+            transaction.put(&UPLOADS, &id, &row)
+        })
+        .await;
+    result.unwrap();
+    let error = uploads
+        .append("a", &id, append(&"6".into()))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StorageError::TooManyPieces { .. }));
+    assert_eq!(uploads.status("a", &id).unwrap().offset, 5);
+}

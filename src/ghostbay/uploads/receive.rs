@@ -15,6 +15,10 @@ use crate::ghostbay::objects::{self, ObjectKey, blob_key, blob_row};
 use crate::ghostbay::pack::accounts::{self, Written};
 use crate::ghostbay::sessions::SessionGuard;
 
+/// Pieces of one upload at most. Each is named in the session's row, which every further one
+/// writes again; checkpoints of a slow transfer reach this after six days.
+const PIECES_MAX: usize = 100_000;
+
 /// What closes an upload.
 pub(super) struct Closing<F> {
     pub(super) digest: Digest,
@@ -91,6 +95,9 @@ impl<F> Body<F> {
         self.base = offset;
         Box::new(move |transaction, written| {
             let mut row = at(transaction, &id, base)?;
+            if row.extents.len() + written.extents.len() > PIECES_MAX {
+                return Err(StorageError::TooManyPieces { most: PIECES_MAX }.into());
+            }
             row.extents.extend_from_slice(&written.extents);
             row.offset = offset;
             row.hash.clone_from(&hash);
