@@ -94,7 +94,7 @@ pub struct UploadRow {
     pub offset: u64,
     /// Where they lie.
     pub extents: Vec<Extent>,
-    /// Running hash over them, as [`Hasher::save`] gives it.
+    /// Running hash over them, as [`Hasher::save`](crate::digest::Hasher::save) gives it.
     pub hash: Vec<u8>,
     /// Code of the running hash's algorithm.
     pub algorithm: u8,
