@@ -183,6 +183,12 @@ async fn a_whole_blob_in_one_post() {
         .get(&format!("/v2/b/blobs/{digest}"))
         .await
         .expect(404);
+    let misplaced = [("content-range", "7-13")];
+    let answer = registry
+        .send("POST", &path, &misplaced, "content")
+        .await
+        .expect_error(416, "BLOB_UPLOAD_INVALID");
+    assert_eq!(answer.header("range"), "0-0");
     let escaped = path.replace("sha256:", "sha256%3A");
     registry
         .send("POST", &escaped, &[], "content")
