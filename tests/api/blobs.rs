@@ -88,10 +88,12 @@ async fn a_known_blob_is_not_sent_again() {
         .expect(304);
     assert!(answer.body.is_empty());
     assert_eq!(answer.header("etag"), known);
-    registry
+    let answer = registry
         .send("HEAD", &path, &[("if-none-match", &known)], "")
         .await
         .expect(304);
+    // A length would be that of the blob: 0 would tell a cache that the blob is empty.
+    assert_eq!(answer.header("content-length"), "");
     registry
         .send("GET", &path, &[("if-none-match", "\"other\"")], "")
         .await

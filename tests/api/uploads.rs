@@ -67,7 +67,8 @@ async fn chunks_are_put_together_in_order() {
     let status = registry.get(&location).await.expect(204);
     assert_eq!(status.header("range"), "0-999");
     assert_eq!(status.header("location"), location);
-    registry.head(&location).await.expect(204);
+    let head = registry.head(&location).await.expect(204);
+    assert_eq!(head.header("content-length"), "");
 
     patch(1000, 2000).await.expect(202);
     let path = finish(&location, &digest);
