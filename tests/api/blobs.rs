@@ -57,7 +57,7 @@ async fn a_range_is_answered_with_its_bytes_alone() {
         let answer = registry
             .send("GET", &path, &[("range", range)], "")
             .await
-            .expect(416);
+            .expect_error(416, "SIZE_INVALID");
         assert_eq!(answer.header("content-range"), "bytes */2000000", "{range}");
     }
     // A header that cannot be understood, or asks for several, is passed over.
