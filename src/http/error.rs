@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::header::{
     ALLOW, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -54,6 +54,19 @@ impl ApiError {
     /// 404.
     pub fn not_found(code: ErrorCode, message: impl Into<String>) -> Self {
         ApiError::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// What a path that names nothing is answered. A manifest under a tag that cannot be is one
+    /// that is not there, and the specification knows 404 alone for a pull of such a one.
+    pub fn no_route(error: RouteError, method: &Method) -> Self {
+        match error {
+            RouteError::Reference(error @ ReferenceError::Tag(_))
+                if *method == Method::GET || *method == Method::HEAD =>
+            {
+                ApiError::not_found(ErrorCode::ManifestUnknown, error.to_string())
+            }
+            error => error.into(),
+        }
     }
 
     /// 400 for a length that is not what another part of the request says.
