@@ -62,8 +62,8 @@ async fn answer(api: &Api, target: Target, request: Request) -> Result<Response,
         false => Some(caller(api, &request)?),
     };
     // Only somebody who was let in learns what a path means.
-    let route = target?;
     let method = request.method().clone();
+    let route = target.map_err(|error| ApiError::no_route(error, &method))?;
     if !route.allows(&method) {
         return Err(ApiError::method_not_allowed(route.allow()));
     }

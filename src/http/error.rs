@@ -7,10 +7,12 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{
+    ALLOW, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::auth::AuthError;
 use crate::digest::DigestError;
@@ -54,9 +56,36 @@ impl ApiError {
         ApiError::new(StatusCode::NOT_FOUND, code, message)
     }
 
+    /// What a path that names nothing is answered. A manifest under a tag that cannot be is one
+    /// that is not there, and the specification knows 404 alone for a pull of such a one.
+    pub fn no_route(error: RouteError, method: &Method) -> Self {
+        match error {
+            RouteError::Reference(error @ ReferenceError::Tag(_))
+                if *method == Method::GET || *method == Method::HEAD =>
+            {
+                ApiError::not_found(ErrorCode::ManifestUnknown, error.to_string())
+            }
+            error => error.into(),
+        }
+    }
+
     /// 400 for a length that is not what another part of the request says.
     pub fn size_invalid(message: impl Into<String>) -> Self {
         ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid, message)
+    }
+
+    /// 416 for a range that has no byte of the `size` bytes that there are.
+    pub fn range_not_satisfiable(size: u64) -> Self {
+        let mut error = ApiError::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            ErrorCode::SizeInvalid,
+            format!("the Range has no byte of the blob, which has {size} bytes"),
+        );
+        error.detail = Some(json!({ "size": size }));
+        match HeaderValue::try_from(format!("bytes */{size}")) {
+            Ok(range) => error.with(CONTENT_RANGE, range),
+            Err(_) => error,
+        }
     }
 
     /// 405, with the methods that there are.

@@ -97,9 +97,8 @@ pub enum RegistryError {
     TooManyTags(usize),
     /// A manifest made of something that its repository does not hold.
     #[error(
-        "the manifest refers to {} blobs or manifests that the repository does not hold; push \
-         them first",
-        missing.len()
+        "the manifest refers to what the repository does not hold: {}; push it first",
+        listed(missing)
     )]
     ManifestBlobUnknown {
         /// All that is missing.
@@ -125,6 +124,15 @@ pub enum RegistryError {
     /// The server's own fault.
     #[error("the storage failed")]
     Storage(#[source] StorageError),
+}
+
+/// The first of `digests`, and how many more there are.
+fn listed(digests: &[Digest]) -> String {
+    match digests {
+        [] => String::new(),
+        [only] => only.to_string(),
+        [first, more @ ..] => format!("{first} and {} more", more.len()),
+    }
 }
 
 impl RegistryError {

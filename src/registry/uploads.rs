@@ -64,6 +64,9 @@ impl Registry {
         digest: &Digest,
         body: Append<'_>,
     ) -> Result<(), RegistryError> {
+        if let Some(start) = body.start.filter(|&start| start != 0) {
+            return Err(RegistryError::OutOfOrder { offset: 0, start });
+        }
         let record = record(repository, digest);
         let uploads = self.storage.uploads();
         uploads

@@ -125,10 +125,17 @@ async fn bad_names_and_tags_are_refused_by_their_code() {
             .expect_error(400, "NAME_INVALID");
     }
     for tag in ["-x", ".x", &"a".repeat(129)] {
+        let path = format!("/v2/a/manifests/{tag}");
         registry
-            .get(&format!("/v2/a/manifests/{tag}"))
+            .send("PUT", &path, &[], "{}")
             .await
             .expect_error(400, "MANIFEST_INVALID");
+        // Nothing can be there, so that whoever looks is told that nothing is.
+        registry
+            .get(&path)
+            .await
+            .expect_error(404, "MANIFEST_UNKNOWN");
+        registry.head(&path).await.expect(404);
     }
     let longest = "a".repeat(255);
     registry.push_blob(&longest, b"").await;

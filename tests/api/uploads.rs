@@ -67,7 +67,8 @@ async fn chunks_are_put_together_in_order() {
     let status = registry.get(&location).await.expect(204);
     assert_eq!(status.header("range"), "0-999");
     assert_eq!(status.header("location"), location);
-    registry.head(&location).await.expect(204);
+    let head = registry.head(&location).await.expect(204);
+    assert_eq!(head.header("content-length"), "");
 
     patch(1000, 2000).await.expect(202);
     let path = finish(&location, &digest);
@@ -183,6 +184,12 @@ async fn a_whole_blob_in_one_post() {
         .get(&format!("/v2/b/blobs/{digest}"))
         .await
         .expect(404);
+    let misplaced = [("content-range", "7-13")];
+    let answer = registry
+        .send("POST", &path, &misplaced, "content")
+        .await
+        .expect_error(416, "BLOB_UPLOAD_INVALID");
+    assert_eq!(answer.header("range"), "0-0");
     let escaped = path.replace("sha256:", "sha256%3A");
     registry
         .send("POST", &escaped, &[], "content")

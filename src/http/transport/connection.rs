@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH};
+use axum::http::{HeaderValue, StatusCode};
 use hyper::Version;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -125,6 +125,14 @@ pub(super) async fn serve(
             let answer = router.clone().call(request);
             async move {
                 let Ok(mut response) = answer.await;
+                if matches!(
+                    response.status(),
+                    StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+                ) {
+                    // axum counts the bytes of every body, and hyper leaves the 0 in for HEAD.
+                    // 204 has no length, and that of 304 is what 200 would have (RFC 9110, 8.6).
+                    response.headers_mut().remove(CONTENT_LENGTH);
+                }
                 if !multiplexed && !read.load(Ordering::Relaxed) {
                     // hyper ends a connection over a body that nobody read. Unless it is told,
                     // the client sends its next request into that.

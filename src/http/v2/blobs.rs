@@ -6,7 +6,7 @@ use axum::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
 };
 use axum::http::{Method, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use crate::digest::Digest;
 use crate::http::body::SizedBody;
@@ -44,12 +44,8 @@ pub fn get(
         Some(asked) => match asked.resolve(blob.size) {
             Some(range) => (StatusCode::PARTIAL_CONTENT, range),
             None => {
-                let response = describe(empty(StatusCode::RANGE_NOT_SATISFIABLE));
-                return Ok(with(
-                    response,
-                    CONTENT_RANGE,
-                    format!("bytes */{}", blob.size),
-                ));
+                let error = ApiError::range_not_satisfiable(blob.size);
+                return Ok(describe(error.into_response()));
             }
         },
     };
