@@ -163,12 +163,16 @@ impl Ingest {
             announced,
             found: 0,
         };
-        let mut gathered = Vec::new();
+        let mut gathered = Gathered::default();
         if announced.is_none_or(|announced| announced <= SMALL_BODY_BYTES_MAX) {
             loop {
                 match body.next().await {
-                    Ok(bytes) => gathered.push(bytes),
-                    Err(ending) => return self.commit_small(gathered, ending, receiver).await,
+                    Ok(bytes) => gathered.add(bytes),
+                    Err(ending) => {
+                        return self
+                            .commit_small(gathered.into_bytes(), ending, receiver)
+                            .await;
+                    }
                 }
                 if body.found > SMALL_BODY_BYTES_MAX {
                     break;
@@ -186,20 +190,17 @@ impl Ingest {
             let writer = BodyWriter::new(space, owner, position, announced);
             work(&catalog, writer, &mut receiver, &mut queue)
         });
-        feed(gathered, body, frames).await;
+        feed(gathered.into_bytes(), body, frames).await;
         worker.await
     }
 
     async fn commit_small<R: Receive>(
         &self,
-        gathered: Vec<Bytes>,
+        bytes: Bytes,
         ending: Ending,
         mut receiver: R,
     ) -> Result<R::Output, R::Error> {
-        for bytes in &gathered {
-            receiver.take_in(bytes);
-        }
-        let bytes = join(gathered);
+        receiver.take_in(&bytes);
         let (owner, position) = receiver.place();
         let (commit, digest) = receiver.end(ending)?;
         // The receiver may hold what keeps others away. The operation takes it along, so that it is
@@ -231,23 +232,38 @@ impl Ingest {
     }
 }
 
-fn join(mut gathered: Vec<Bytes>) -> Bytes {
-    if gathered.len() == 1 {
-        return gathered.remove(0);
+/// A body's beginning. One frame stays as it came; several are joined as they come, since each holds
+/// on to the buffer that it was read into, however short it is.
+#[derive(Default)]
+struct Gathered {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Gathered {
+    fn add(&mut self, bytes: Bytes) {
+        if self.first.is_empty() && self.joined.is_empty() {
+            self.first = bytes;
+            return;
+        }
+        self.joined
+            .extend_from_slice(&std::mem::take(&mut self.first));
+        self.joined.extend_from_slice(&bytes);
     }
-    let mut joined = BytesMut::with_capacity(gathered.iter().map(Bytes::len).sum());
-    for bytes in gathered {
-        joined.extend_from_slice(&bytes);
+
+    fn into_bytes(self) -> Bytes {
+        if self.joined.is_empty() {
+            self.first
+        } else {
+            self.joined.freeze()
+        }
     }
-    joined.freeze()
 }
 
 /// Sends a body to its worker, frame by frame. Stops early if the worker has given up.
-async fn feed(gathered: Vec<Bytes>, mut body: Counted<'_>, frames: mpsc::Sender<Frame>) {
-    for bytes in gathered {
-        if frames.send(Frame::Data(bytes)).await.is_err() {
-            return;
-        }
+async fn feed(gathered: Bytes, mut body: Counted<'_>, frames: mpsc::Sender<Frame>) {
+    if frames.send(Frame::Data(gathered)).await.is_err() {
+        return;
     }
     loop {
         let frame = match tokio::time::timeout(CHECKPOINT_INTERVAL, body.next()).await {

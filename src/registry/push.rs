@@ -182,10 +182,9 @@ impl Push {
             ..self.row.clone()
         };
         transaction.put(&MANIFESTS, &self.key, &row)?;
-        // The same bytes have the same rows; they came and will go with the manifest's own.
-        if stored.is_none() {
-            self.enter(transaction)?;
-        }
+        // The same bytes have the same rows. They are written again all the same: if one of them
+        // was damaged, pushing the manifest again is what heals it.
+        self.enter(transaction)?;
         for tag in &self.tags {
             tags::point(transaction, repository, tag, digest, now)?;
         }
@@ -223,7 +222,7 @@ impl Push {
         }
     }
 
-    /// Writes the rows that come with a manifest that was not there.
+    /// Writes the rows that come with the manifest's own.
     fn enter(&self, transaction: &mut Transaction<'_>) -> Result<(), CatalogError> {
         let edge_to = |target: &Digest| EdgeKey {
             repository: self.key.repository.clone(),

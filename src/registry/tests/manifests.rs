@@ -266,3 +266,34 @@ async fn indexes_nest_to_a_bound() {
     assert!(matches!(refusal, RegistryError::IndexTooDeep(_)));
     assert_eq!(refusal.code(), ErrorCode::ManifestInvalid);
 }
+
+#[tokio::test]
+async fn pushing_a_damaged_manifest_again_heals_it() {
+    use crate::ghostbay::catalog::CatalogError;
+    use crate::registry::tables::{ContentKey, MANIFEST_BODIES, ManifestBodyRow};
+
+    let store = store().await;
+    let a = repository("a");
+    store.push(&a, b"config").await;
+    let document = image(b"config", &[]);
+    let digest = store.store(&a, &document).await;
+    let key = ContentKey::new(&a, &digest);
+    let damage: Result<(), CatalogError> = store
+        .storage
+        .catalog()
+        .transact(move |transaction| {
+            let row = ManifestBodyRow {
+                compressed: false,
+                bytes: "something else".into(),
+            };
+            transaction.put(&MANIFEST_BODIES, &key, &row)
+        })
+        .await;
+    damage.unwrap();
+    let reference = Reference::Digest(digest);
+    let error = refused(store.manifest(&a, &reference));
+    assert!(matches!(error, RegistryError::Damaged { .. }));
+    store.store(&a, &document).await;
+    let healed = store.manifest(&a, &reference).unwrap();
+    assert_eq!(healed.bytes, document.to_string());
+}
