@@ -9,16 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::blocking::blocking;
 use super::catalog::change_log::{ChangeLog, LogPlace, LogVerifier};
-use super::catalog::{Catalog, OpenCatalog, Rows, schema};
+use super::catalog::{Catalog, CatalogError, OpenCatalog, Rows, schema};
 use super::clock::now_ms;
 use super::disk::{Disk, OsDisk};
 use super::engine::ByteStream;
 use super::error::StorageError;
 use super::ingest::Ingest;
 use super::lock::DirectoryLock;
-use super::objects::{OBJECTS, ObjectKey, ObjectRow, check_bucket_name};
+use super::objects::{self, BLOBS_PREFIX, OBJECTS, ObjectKey, ObjectRow, check_bucket_name};
 use super::pack::small::SharedPack;
-use super::pack::{PackOptions, PackSpace};
+use super::pack::{Extent, PackOptions, PackSpace};
 use super::uploads::Uploads;
 use super::{read, recovery};
 
@@ -135,7 +135,8 @@ impl LocalStorageEngine {
             .any(|addressed| addressed == bucket)
     }
 
-    /// An object's row.
+    /// An object's row. Content under its digest that was found damaged is as good as none, so that
+    /// it is stored again, which heals it.
     pub fn object(
         &self,
         rows: &impl Rows,
@@ -146,16 +147,30 @@ impl LocalStorageEngine {
         if check_bucket_name(bucket).is_err() {
             return Ok(None);
         }
-        Ok(rows.get(&OBJECTS, &ObjectKey::new(bucket, key))?)
+        let row = rows.get(&OBJECTS, &ObjectKey::new(bucket, key))?;
+        let addressed = self.is_addressed(bucket) && key.starts_with(BLOBS_PREFIX);
+        Ok(row.filter(|row| !addressed || row.damaged_ms.is_none()))
     }
 
-    /// The bytes of an object that lie in `range`, checked as they are read.
+    /// The bytes of the object under `key` that lie in `range`, checked as they are read. Damage
+    /// that is found on the way is noted.
     pub fn read_object(
         &self,
+        key: ObjectKey,
         object: &ObjectRow,
         range: std::ops::Range<u64>,
     ) -> ByteStream<'static> {
-        read::stream(self.shared.space.clone(), &object.extents, &range)
+        let catalog = self.shared.catalog.clone();
+        let space = self.shared.space.clone();
+        read::stream(space, &object.extents, &range, move |extent| {
+            tracing::error!(
+                bucket = key.bucket,
+                key = key.key,
+                ?extent,
+                "stored bytes are damaged"
+            );
+            tokio::spawn(note_damage(catalog.clone(), key.clone(), *extent));
+        })
     }
 
     /// Whether the store can read its index and write to its disk. The answer holds for a second.
@@ -190,6 +205,16 @@ impl LocalStorageEngine {
         if let Err(error) = closed {
             tracing::error!(%error, "the store was not closed well");
         }
+    }
+}
+
+async fn note_damage(catalog: Catalog, key: ObjectKey, extent: Extent) {
+    let now = now_ms();
+    let noted: Result<(), CatalogError> = catalog
+        .transact(move |transaction| objects::mark_damaged(transaction, &key, &extent, now))
+        .await;
+    if let Err(error) = noted {
+        tracing::error!(%error, "damage was not noted");
     }
 }
 

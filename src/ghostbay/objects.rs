@@ -77,11 +77,13 @@ pub struct ObjectRow {
     pub modified_ms: u64,
     /// What the caller said of it.
     pub metadata: BTreeMap<String, String>,
+    /// When its bytes were found not to be those that were written, in milliseconds since 1970.
+    pub damaged_ms: Option<u64>,
 }
 
 impl Value for ObjectRow {
     const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "size u64, extents [pack u64, offset u64, length u64], digest option(algorithm u8, raw bytes), etag text, content_type text, modified_ms u64, metadata map(text, text)";
+    const LAYOUT: &'static str = "size u64, extents [pack u64, offset u64, length u64], digest option(algorithm u8, raw bytes), etag text, content_type text, modified_ms u64, metadata map(text, text), damaged_ms option(u64)";
 }
 
 /// Where content-addressed objects lie within their bucket.
@@ -181,17 +183,40 @@ pub fn replace(
 }
 
 /// Puts a content-addressed object, unless its content is there already: then the bytes of the
-/// newcomer lose their owner. Either way the content is there afterwards.
+/// newcomer lose their owner. What is there but damaged is replaced. Either way the content is
+/// there afterwards.
 pub fn put_addressed(
     transaction: &mut Transaction<'_>,
     key: &ObjectKey,
     row: &ObjectRow,
 ) -> Result<(), CatalogError> {
-    if transaction.contains(&OBJECTS, key)? {
-        return accounts::release(transaction, &row.extents);
+    match transaction.get(&OBJECTS, key)? {
+        Some(whole) if whole.damaged_ms.is_none() => {
+            return accounts::release(transaction, &row.extents);
+        }
+        Some(damaged) => accounts::release(transaction, &damaged.extents)?,
+        None => {}
     }
     ensure_bucket(transaction, &key.bucket, row.modified_ms)?;
     transaction.put(&OBJECTS, key, row)
+}
+
+/// Notes that an extent of an object could not be read as it was written. Nothing happens if the
+/// object has been replaced since.
+pub fn mark_damaged(
+    transaction: &mut Transaction<'_>,
+    key: &ObjectKey,
+    extent: &Extent,
+    now_ms: u64,
+) -> Result<(), CatalogError> {
+    if let Some(mut row) = transaction.get(&OBJECTS, key)?
+        && row.damaged_ms.is_none()
+        && row.extents.contains(extent)
+    {
+        row.damaged_ms = Some(now_ms);
+        transaction.put(&OBJECTS, key, &row)?;
+    }
+    Ok(())
 }
 
 /// The row of a blob that was hashed on its way in.
@@ -204,6 +229,7 @@ pub fn blob_row(digest: &Digest, size: u64, extents: Vec<Extent>, now_ms: u64) -
         content_type: OCTET_STREAM.to_owned(),
         modified_ms: now_ms,
         metadata: BTreeMap::new(),
+        damaged_ms: None,
     }
 }
 
@@ -257,10 +283,11 @@ mod tests {
             content_type: "t".into(),
             modified_ms: 7,
             metadata: BTreeMap::from([("a".into(), "b".into())]),
+            damaged_ms: Some(9),
         };
         let golden = [
             1, 5, 1, 253, 2, 0, 0, 0, 0, 0, 1, 0, 251, 64, 16, 5, 0, 1, b'e', 1, b't', 7, 1, 1,
-            b'a', 1, b'b',
+            b'a', 1, b'b', 1, 9,
         ];
         assert_eq!(codec::encode(&row).unwrap(), golden);
         assert_eq!(codec::decode::<ObjectRow>(&golden), Ok(row));

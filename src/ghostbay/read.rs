@@ -34,6 +34,8 @@ struct Reading {
     slices: VecDeque<(Extent, Range<u64>)>,
     /// The next window, read while the caller sends the one before.
     ahead: Option<JoinHandle<Result<Bytes, ReadError>>>,
+    /// Told of an extent that is not as it was written.
+    damaged: Box<dyn Fn(&Extent) + Send>,
 }
 
 impl Reading {
@@ -60,6 +62,9 @@ impl Reading {
             Ok(Ok(window)) => window,
             Ok(Err(error)) => {
                 self.slices.clear();
+                if let ReadError::Damaged { extent, .. } = &error {
+                    (self.damaged)(extent);
+                }
                 return Some(Err(StorageError::Read(error).into()));
             }
             Err(error) => return Some(Err(error.into())),
@@ -71,12 +76,18 @@ impl Reading {
 
 /// The bytes of `range` of the object that `extents` make up. Reads one window ahead, so a
 /// transfer holds two at most. A window that is not what was written ends the stream with an
-/// error before a byte of it is given out.
-pub fn stream(space: PackSpace, extents: &[Extent], range: &Range<u64>) -> ByteStream<'static> {
+/// error before a byte of it is given out, and `damaged` is told of its extent.
+pub fn stream(
+    space: PackSpace,
+    extents: &[Extent],
+    range: &Range<u64>,
+    damaged: impl Fn(&Extent) + Send + 'static,
+) -> ByteStream<'static> {
     let mut reading = Reading {
         space,
         slices: slices(extents, range),
         ahead: None,
+        damaged: Box::new(damaged),
     };
     reading.read_ahead();
     Box::pin(futures::stream::unfold(reading, |mut reading| async move {

@@ -10,7 +10,7 @@ use super::{Registry, RegistryError, repositories};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::ghostbay::engine::ByteStream;
-use crate::ghostbay::objects::ObjectRow;
+use crate::ghostbay::objects::{ObjectKey, ObjectRow};
 use crate::ghostbay::{LocalStorageEngine, blob_key, now_ms};
 use crate::oci::{RepositoryName, Role};
 
@@ -24,6 +24,7 @@ pub struct Blob {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
+    key: ObjectKey,
     object: ObjectRow,
     storage: Arc<LocalStorageEngine>,
 }
@@ -31,7 +32,8 @@ pub struct Blob {
 impl Blob {
     /// The bytes of `range`, which lies within the blob's size.
     pub fn read(&self, range: Range<u64>) -> ByteStream<'static> {
-        self.storage.read_object(&self.object, range)
+        self.storage
+            .read_object(self.key.clone(), &self.object, range)
     }
 }
 
@@ -53,6 +55,7 @@ impl Registry {
         Ok(Blob {
             digest: *digest,
             size: object.size,
+            key: ObjectKey::new(self.options.bucket.as_str(), blob_key(digest)),
             object,
             storage: self.storage.clone(),
         })

@@ -214,3 +214,36 @@ async fn deletes_that_are_switched_off_are_405_for_all_three() {
         .await
         .expect(201);
 }
+
+#[tokio::test]
+async fn a_damaged_blob_is_never_sent_whole_and_a_push_heals_it() {
+    let registry = Registry::start();
+    let content = bytes(3_000_000);
+    let digest = registry.push_blob("test/damage", &content).await;
+    let path = format!("/v2/test/damage/blobs/{digest}");
+    // A byte of the last window, on the disk.
+    let packs = registry.server.directory().join("drift-data/packs");
+    for pack in std::fs::read_dir(packs).unwrap() {
+        let pack = pack.unwrap().path();
+        let mut stored = std::fs::read(&pack).unwrap();
+        let part = &content[2_900_000..2_900_100];
+        if let Some(at) = stored.windows(100).position(|window| window == part) {
+            stored[at] ^= 1;
+            std::fs::write(&pack, stored).unwrap();
+        }
+    }
+    let broken = reqwest::get(registry.server.url(&path)).await.unwrap();
+    assert_eq!(broken.status(), 200, "the damage lies behind the head");
+    assert!(
+        broken.bytes().await.is_err(),
+        "wrong bytes in a whole answer"
+    );
+    let begun = std::time::Instant::now();
+    while registry.head(&path).await.status != 404 {
+        assert!(begun.elapsed() < crate::support::PATIENCE, "still there");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    registry.get(&path).await.expect_error(404, "BLOB_UNKNOWN");
+    registry.push_blob("test/damage", &content).await;
+    assert_eq!(registry.get(&path).await.expect(200).body, content);
+}

@@ -1,5 +1,6 @@
 //! GhostBay through its public face, on a real directory.
 
+mod damage;
 mod multipart;
 mod objects;
 mod restart;

@@ -60,6 +60,11 @@ impl Server {
         }
     }
 
+    /// The directory that it runs in; its data lie in `drift-data` there.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Kills it with SIGKILL: nothing of the process runs any more when this returns.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

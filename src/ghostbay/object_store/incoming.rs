@@ -34,6 +34,7 @@ impl Head {
             content_type: self.content_type,
             modified_ms: now_ms(),
             metadata: self.metadata.into_iter().collect(),
+            damaged_ms: None,
         };
         (self.key, row)
     }

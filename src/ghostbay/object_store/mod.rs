@@ -80,7 +80,8 @@ impl LocalStorageEngine {
         expected: Digest,
     ) -> Result<()> {
         let mut hasher = Hasher::new(expected.algorithm());
-        let mut stored = super::read::stream(self.ingest().space.clone(), extents, &(0..size));
+        let mut stored =
+            super::read::stream(self.ingest().space.clone(), extents, &(0..size), |_| ());
         while let Some(bytes) = stored.next().await {
             hasher.update(&bytes?);
         }
@@ -126,7 +127,8 @@ impl StorageEngine for LocalStorageEngine {
                     reason: format!("the object has {} bytes", row.size),
                 })?,
         };
-        let data = self.read_object(&row, range.clone());
+        let key = ObjectKey::new(request.bucket, request.key.as_str());
+        let data = self.read_object(key, &row, range.clone());
         Ok(Some(GetObjectResponse {
             object: (request.key, row).into(),
             range,
