@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod logging;
+mod rebuild;
 mod serve;
 
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ enum Command {
     /// Serve the registry until SIGTERM or SIGINT (what drift does without a command)
     #[default]
     Serve,
+    /// Make a new index of the change log, for a stopped store whose own is lost or damaged
+    Rebuild,
 }
 
 impl Cli {
@@ -49,6 +52,7 @@ impl Cli {
         logging::begin(config.logging.format)?;
         match self.command.unwrap_or_default() {
             Command::Serve => serve::run(config),
+            Command::Rebuild => rebuild::run(&config),
         }
     }
 }

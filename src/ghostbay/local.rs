@@ -351,7 +351,7 @@ fn refuse_remains_without_index(
         })?;
         if !names.is_empty() {
             return Err(StorageError::File {
-                what: "the index is missing although there are packs or a change log; put it back, or move those away to begin anew:",
+                what: "the index is missing although there are packs or a change log; `drift rebuild` makes it again of the log, or move both away to begin anew:",
                 path: index.to_owned(),
                 source: std::io::ErrorKind::NotFound.into(),
             });

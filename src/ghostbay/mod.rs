@@ -6,7 +6,7 @@
 //! * [`catalog`]: the index of what exists
 //! * [`uploads`], [`multipart`], [`objects`]: what the index says of bodies
 //! * `ingest`, `read`: bodies on their way in and out
-//! * [`recovery`]: from what lies there to a store that can serve
+//! * [`recovery`]: from what lies there to a store that can serve; [`rebuild`]: a lost index
 //! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives
 
 mod blocking;
@@ -23,6 +23,7 @@ mod object_store;
 pub mod objects;
 pub mod pack;
 mod read;
+pub mod rebuild;
 pub mod recovery;
 mod sessions;
 pub mod uploads;

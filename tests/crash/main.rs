@@ -9,6 +9,7 @@ mod client;
 mod content;
 mod place;
 mod pushes;
+mod rebuild;
 mod skopeo;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,7 +4,7 @@
 //! * [`key`], [`codec`]: keys and rows as bytes
 //! * `redb_map`: the map on redb, whose types stay there
 //! * `committer`: group commit
-//! * [`change_log`]: what the index can be made again from
+//! * [`change_log`]: what the index can be made again from; [`rebuild`]: doing so
 //! * [`schema`]: what the catalog says of itself, and the steps from version to version
 
 pub mod change_log;
@@ -12,6 +12,7 @@ pub mod codec;
 mod committer;
 mod error;
 pub mod key;
+pub mod rebuild;
 mod redb_map;
 pub mod schema;
 pub mod table;
