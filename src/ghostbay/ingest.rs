@@ -29,10 +29,10 @@ const FRAMES_MAX: usize = 8;
 const WORKERS_MAX: usize = 256;
 
 /// A running body is checkpointed when it has brought this many bytes.
-pub const CHECKPOINT_BYTES: u64 = 64 << 20;
+const CHECKPOINT_BYTES: u64 = 64 << 20;
 
 /// A running body is checkpointed when this has passed, if it brought anything.
-pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How a body ended.
 #[derive(Clone, Debug)]

@@ -40,12 +40,10 @@ pub enum Step {
         /// Where its committed records end.
         tail: u64,
     },
-    /// Say that a pack is gone or too short: what it held cannot be read.
-    Lament {
+    /// Say that a pack is gone: what it held cannot be read.
+    Missing {
         /// The pack.
         pack: PackId,
-        /// Length of its file, if there is one.
-        length: Option<u64>,
         /// Where its committed records end.
         tail: u64,
     },
@@ -90,9 +88,8 @@ pub fn plan(
             plan.next = plan.next.max(pack.counter() + 1);
         }
         let Some(position) = found.iter().position(|id| *id == pack) else {
-            plan.steps.push(Step::Lament {
+            plan.steps.push(Step::Missing {
                 pack,
-                length: None,
                 tail: row.tail,
             });
             continue;
@@ -104,8 +101,8 @@ pub fn plan(
             .and_then(|file| file.length())
             .map_err(failed(&path))?;
         let tail = row.tail;
-        // The last record's own end may lie before the tail: room is kept for the longest
-        // trailer. A pack that ends before that has lost bytes, and verification will find them.
+        // A file may end before its tail, where room is kept for the longest trailer. If it ends
+        // within a record, reading that record finds it damaged.
         if length > tail && !row.sealed {
             plan.steps.push(Step::Cut { pack, length, tail });
         }
@@ -149,8 +146,8 @@ pub fn apply(
                     tracing::error!(%pack, %error, "a pack is not put back to use");
                 }
             }
-            Step::Lament { pack, length, tail } => {
-                tracing::error!(%pack, ?length, tail, "a pack that the index names is missing: what it held cannot be read");
+            Step::Missing { pack, tail } => {
+                tracing::error!(%pack, tail, "a pack that the index names is missing: what it held cannot be read");
             }
         }
     }

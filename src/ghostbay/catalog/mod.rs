@@ -182,7 +182,7 @@ impl Catalog {
     }
 
     /// Whether nothing can be written any more: the catalog was closed, or its thread has died.
-    pub fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.writer
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -93,11 +93,6 @@ impl BodyWriter {
         }
     }
 
-    /// Bytes in the record that is not sealed yet.
-    pub fn unsealed_bytes(&self) -> u64 {
-        self.record.as_ref().map_or(0, |record| record.length)
-    }
-
     /// Appends bytes. A record that has reached its greatest length is sealed on the way.
     pub fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
