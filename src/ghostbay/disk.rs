@@ -2,14 +2,56 @@
 //!
 //! All offsets and lengths are in bytes.
 
+use std::any::Any;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::error::StorageError;
+use super::lock::DirectoryLock;
+
+/// Every place where something is made durable, by what rests on it. Each sync names its own, so
+/// that a test can take one away and see that it is missed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SyncPoint {
+    /// Streamed bodies, before the rows that name them (ORDERING.md, O1).
+    Bodies,
+    /// Small bodies, before the rows that name them (O1).
+    SmallBodies,
+    /// The name of a new pack (O5).
+    PackName,
+    /// That packs without content are gone; recovery would remove them again (O8).
+    PackRemoval,
+    /// The pages of the index (O2).
+    Index,
+    /// The names of the index and of the store's directories (O5).
+    StoreNames,
+    /// An index that takes another's place, by its name (O5).
+    IndexSwap,
+    /// What the change log was given within the last second (O4).
+    LogTail,
+    /// A file of changes that a checkpoint leaves behind (O5).
+    LogRoll,
+    /// The name of a new file of changes (O5).
+    LogName,
+    /// The rows of a checkpoint (O5).
+    Checkpoint,
+    /// The name of a checkpoint (O5).
+    CheckpointName,
+    /// That a disk takes a sync at all.
+    Probe,
+}
+
 /// A directory tree on a disk.
 pub trait Disk: Send + Sync {
+    /// Takes a data directory for this process, until what is given back is dropped.
+    fn lock(&self, directory: &Path) -> Result<Box<dyn Any + Send + Sync>, StorageError>;
+
+    /// Whether there is a file of that name.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
     /// Makes the directory and its parents, if they are not there.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
 
@@ -29,7 +71,7 @@ pub trait Disk: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Makes what was created, renamed and removed in a directory durable.
-    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+    fn sync_directory(&self, directory: &Path, point: SyncPoint) -> io::Result<()>;
 }
 
 /// An open file. All access names its offset, so that readers and a writer share it.
@@ -37,11 +79,14 @@ pub trait DiskFile: Send + Sync {
     /// Appends up to `length` bytes from `offset` on to `buffer`; fewer only at the file's end.
     fn read_at(&self, buffer: &mut Vec<u8>, offset: u64, length: usize) -> io::Result<()>;
 
+    /// Fills `bytes` from `offset` on; an error if the file ends before.
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+
     /// Writes all bytes at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Makes what was written durable, with the file's length (`fdatasync`).
-    fn sync_data(&self) -> io::Result<()>;
+    fn sync_data(&self, point: SyncPoint) -> io::Result<()>;
 
     /// Asks for a range to be written out soon, so that a later `sync_data` is short. A hint:
     /// it makes nothing durable and its failure shows at the next `sync_data`.
@@ -51,7 +96,8 @@ pub trait DiskFile: Send + Sync {
     /// system cannot, writing allocates.
     fn allocate(&self, offset: u64, length: u64) -> io::Result<()>;
 
-    /// Cuts the file, and gives back blocks that were reserved behind `length`.
+    /// Cuts the file or lengthens it with zeros, and gives back blocks that were reserved behind
+    /// `length`.
     fn truncate(&self, length: u64) -> io::Result<()>;
 
     /// The file's length.
@@ -62,6 +108,14 @@ pub trait DiskFile: Send + Sync {
 pub struct OsDisk;
 
 impl Disk for OsDisk {
+    fn lock(&self, directory: &Path) -> Result<Box<dyn Any + Send + Sync>, StorageError> {
+        Ok(Box::new(DirectoryLock::acquire(directory)?))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        std::fs::exists(path)
+    }
+
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(path)
     }
@@ -100,7 +154,7 @@ impl Disk for OsDisk {
         std::fs::rename(from, to)
     }
 
-    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+    fn sync_directory(&self, directory: &Path, _: SyncPoint) -> io::Result<()> {
         File::open(directory)?.sync_all()
     }
 }
@@ -128,11 +182,15 @@ impl DiskFile for OsFile {
         Ok(())
     }
 
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(bytes, offset)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync_data(&self, _: SyncPoint) -> io::Result<()> {
         self.0.sync_data()
     }
 
@@ -189,7 +247,7 @@ mod tests {
         file.allocate(0, 1 << 20).unwrap();
         file.write_at(b"0123456789", 5).unwrap();
         file.start_writeback(0, 15);
-        file.sync_data().unwrap();
+        file.sync_data(SyncPoint::Bodies).unwrap();
         assert_eq!(file.length().unwrap(), 15);
         let mut buffer = b"x".to_vec();
         file.read_at(&mut buffer, 10, 100).unwrap();

@@ -1,5 +1,6 @@
 //! A store in a directory: packs and catalog, opened, kept and closed.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -11,11 +12,10 @@ use super::blocking::blocking;
 use super::catalog::change_log::{ChangeLog, LogPlace, LogVerifier};
 use super::catalog::{Catalog, CatalogError, OpenCatalog, Rows, schema};
 use super::clock::now_ms;
-use super::disk::{Disk, OsDisk};
+use super::disk::{Disk, OsDisk, SyncPoint};
 use super::engine::ByteStream;
 use super::error::StorageError;
 use super::ingest::Ingest;
-use super::lock::DirectoryLock;
 use super::objects::{self, BLOBS_PREFIX, OBJECTS, ObjectKey, ObjectRow, check_bucket_name};
 use super::pack::small::SharedPack;
 use super::pack::{Extent, PackOptions, PackSpace};
@@ -63,6 +63,7 @@ pub struct LocalStorageEngine {
 }
 
 struct Shared {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     options: EngineOptions,
     catalog: Catalog,
@@ -73,7 +74,7 @@ struct Shared {
     stop: CancellationToken,
     house: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     /// Let go last: whoever comes next finds everything closed.
-    _lock: DirectoryLock,
+    _lock: Box<dyn Any + Send + Sync>,
 }
 
 impl LocalStorageEngine {
@@ -87,8 +88,18 @@ impl LocalStorageEngine {
         directory: impl AsRef<Path>,
         options: EngineOptions,
     ) -> Result<Self, StorageError> {
+        Self::open_on(Arc::new(OsDisk), directory, options).await
+    }
+
+    /// As [`LocalStorageEngine::open`], on a disk of the caller's: everything that the store
+    /// reads and writes goes through it.
+    pub async fn open_on(
+        disk: Arc<dyn Disk>,
+        directory: impl AsRef<Path>,
+        options: EngineOptions,
+    ) -> Result<Self, StorageError> {
         let directory = directory.as_ref().to_owned();
-        let (shared, verifier) = blocking(move || open(directory, options)).await?;
+        let (shared, verifier) = blocking(move || open(disk, directory, options)).await?;
         let shared = Arc::new(shared);
         // Reading the log takes as long as it is long; nothing waits for it, and it does not
         // keep the store open.
@@ -184,7 +195,7 @@ impl LocalStorageEngine {
         blocking(move || {
             schema::store_id(&shared.catalog.read()?)?;
             shared.catalog.writable()?;
-            probe(&shared.directory)
+            probe(&*shared.disk, &shared.directory)
         })
         .await?;
         *checked = Some(Instant::now());
@@ -233,13 +244,19 @@ impl Drop for Shared {
     }
 }
 
-fn probe(directory: &Path) -> Result<(), StorageError> {
-    use std::io::Write;
+/// Writes and syncs a file of a byte, as a push would.
+fn probe(disk: &dyn Disk, directory: &Path) -> Result<(), StorageError> {
     let path = directory.join(PROBE_FILE);
-    std::fs::File::create(&path)
-        .and_then(|mut file| {
-            file.write_all(b"ready\n")?;
-            file.sync_data()
+    disk.exists(&path)
+        .and_then(|exists| match exists {
+            true => disk.open(&path),
+            false => disk.create(&path),
+        })
+        .and_then(|file| {
+            // Cut first: bytes written over others need no room, and would say nothing of it.
+            file.truncate(0)?;
+            file.write_at(b"ready\n", 0)?;
+            file.sync_data(SyncPoint::Probe)
         })
         .map_err(|source| StorageError::File {
             what: "cannot write",
@@ -249,6 +266,7 @@ fn probe(directory: &Path) -> Result<(), StorageError> {
 }
 
 fn open(
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     options: EngineOptions,
 ) -> Result<(Shared, Option<LogVerifier>), StorageError> {
@@ -256,17 +274,21 @@ fn open(
         let path = path.to_owned();
         move |source| StorageError::File { what, path, source }
     };
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let packs = directory.join(PACKS_DIRECTORY);
     let log = directory.join(LOG_DIRECTORY);
     for directory in [&packs, &log] {
         disk.create_directory(directory)
             .map_err(file_error("cannot make the directory", directory))?;
     }
-    let lock = DirectoryLock::acquire(&directory)?;
+    let lock = disk.lock(&directory)?;
     let index = directory.join(INDEX_FILE);
     refuse_remains_without_index(&*disk, &index, [&packs, &log])?;
-    let catalog = OpenCatalog::open(&index, options.index_cache_bytes, crate::migrations::STEPS)?;
+    let catalog = OpenCatalog::open(
+        &*disk,
+        &index,
+        options.index_cache_bytes,
+        crate::migrations::STEPS,
+    )?;
     // The names of the index and of the packs' directory are durable before anything that is
     // acknowledged lies in them (ORDERING.md, O5).
     let parent = directory.parent().map(|parent| {
@@ -278,7 +300,7 @@ fn open(
         }
     });
     for directory in std::iter::once(directory.as_path()).chain(parent) {
-        disk.sync_directory(directory)
+        disk.sync_directory(directory, SyncPoint::StoreNames)
             .map_err(file_error("cannot sync", directory))?;
     }
 
@@ -319,6 +341,7 @@ fn open(
         .map_err(file_error("cannot start the committer of", &directory))?;
     let ingest = Ingest::new(catalog.clone(), space.clone());
     let shared = Shared {
+        disk,
         uploads: Uploads::new(ingest.clone()),
         directory,
         options,
@@ -340,7 +363,12 @@ fn refuse_remains_without_index(
     index: &Path,
     remains: [&Path; 2],
 ) -> Result<(), StorageError> {
-    if index.exists() {
+    let found = disk.exists(index).map_err(|source| StorageError::File {
+        what: "cannot look at",
+        path: index.to_owned(),
+        source,
+    })?;
+    if found {
         return Ok(());
     }
     for directory in remains {

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::rebuild::{RebuildError, Rebuilt, rebuild as rebuild_index};
 use super::clock::now_ms;
-use super::disk::{Disk, OsDisk};
+use super::disk::{Disk, OsDisk, SyncPoint};
 use super::error::StorageError;
 use super::local::{EngineOptions, INDEX_FILE, LOG_DIRECTORY};
-use super::lock::DirectoryLock;
 
 /// Name of an index that is being made.
 const NEW_INDEX_FILE: &str = "index.redb.new";
@@ -40,7 +39,7 @@ pub fn rebuild(directory: &Path) -> Result<RebuiltStore, RebuildStoreError> {
         let path = path.to_owned();
         move |source| StorageError::File { what, path, source }
     };
-    let _lock = DirectoryLock::acquire(directory)?;
+    let _lock = disk.lock(directory)?;
     let new = directory.join(NEW_INDEX_FILE);
     match disk.remove(&new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -49,14 +48,17 @@ pub fn rebuild(directory: &Path) -> Result<RebuiltStore, RebuildStoreError> {
         _ => {}
     }
     let cache_bytes = EngineOptions::default().index_cache_bytes;
-    let rebuilt = rebuild_index(&new, cache_bytes, &directory.join(LOG_DIRECTORY));
+    let rebuilt = rebuild_index(&disk, &new, cache_bytes, &directory.join(LOG_DIRECTORY));
     let rebuilt = rebuilt.inspect_err(|_| {
         // A beginning is of no use to anybody, and the next attempt removes it as well.
         let _ = disk.remove(&new);
     })?;
     let index = directory.join(INDEX_FILE);
     let mut replaced = None;
-    if index.exists() {
+    let found = disk
+        .exists(&index)
+        .map_err(failed("cannot look at", &index))?;
+    if found {
         let aside = directory.join(format!("{INDEX_FILE}.replaced-{}", now_ms()));
         disk.rename(&index, &aside)
             .map_err(failed("cannot move aside", &index))?;
@@ -64,7 +66,7 @@ pub fn rebuild(directory: &Path) -> Result<RebuiltStore, RebuildStoreError> {
     }
     disk.rename(&new, &index)
         .map_err(failed("cannot put in place", &index))?;
-    disk.sync_directory(directory)
+    disk.sync_directory(directory, SyncPoint::IndexSwap)
         .map_err(failed("cannot sync", directory))?;
     Ok(RebuiltStore { rebuilt, replaced })
 }

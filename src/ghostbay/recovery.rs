@@ -10,7 +10,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::catalog::Rows;
-use super::disk::Disk;
+use super::disk::{Disk, SyncPoint};
 use super::error::StorageError;
 use super::pack::accounts::PACKS;
 use super::pack::file::{file_name, parse_file_name};
@@ -152,7 +152,7 @@ pub fn apply(
         }
     }
     if removed {
-        disk.sync_directory(directory)?;
+        disk.sync_directory(directory, SyncPoint::PackRemoval)?;
     }
     Ok(())
 }

@@ -31,6 +31,7 @@ pub use table::{Change, Rows, Snapshot, Table, TableInfo, Transaction};
 use committer::{Committer, Failure, Job, Operation};
 use redb_map::RedbMap;
 
+use super::disk::Disk;
 use super::pack::{Extent, SmallBody};
 
 /// A catalog whose index is open and migrated, but that nothing writes to yet.
@@ -44,11 +45,12 @@ impl OpenCatalog {
     /// Opens the index at `path`, making it if it is not there, and brings it to the newest
     /// schema of `steps`.
     pub fn open(
+        disk: &dyn Disk,
         path: &Path,
         cache_bytes: usize,
         steps: &[schema::Step],
     ) -> Result<Self, CatalogError> {
-        let map = Arc::new(RedbMap::open(path, cache_bytes)?);
+        let map = Arc::new(RedbMap::open(disk, path, cache_bytes)?);
         let migrated = schema::migrate(&map, steps)?;
         let sequence = committer::sequence(&Snapshot::new(map.read()?))?;
         Ok(OpenCatalog {

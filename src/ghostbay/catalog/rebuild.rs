@@ -6,6 +6,7 @@ use super::change_log::{self, file::LogReadError};
 use super::error::CatalogError;
 use super::redb_map::RedbMap;
 use super::table::{Change, RawWrite};
+use crate::ghostbay::disk::Disk;
 
 /// What an index was made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,8 +33,13 @@ pub enum RebuildError {
 
 /// Makes a new index at `index`, where there is none, of the log in `log`: the newest checkpoint and
 /// the changes behind it. All of it is one transaction, so that half an index is none.
-pub fn rebuild(index: &Path, cache_bytes: usize, log: &Path) -> Result<Rebuilt, RebuildError> {
-    let map = RedbMap::open(index, cache_bytes)?;
+pub fn rebuild(
+    disk: &dyn Disk,
+    index: &Path,
+    cache_bytes: usize,
+    log: &Path,
+) -> Result<Rebuilt, RebuildError> {
+    let map = RedbMap::open(disk, index, cache_bytes)?;
     let mut outcome = Err(RebuildError::NoCheckpoint);
     let written = map.write(|rows| {
         outcome = apply(rows, log);

@@ -1,12 +1,19 @@
 //! The ordered map on redb: the only file that knows redb's types.
 
+use std::fmt;
+use std::io;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
-use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition,
+};
 
 use super::error::CatalogError;
 use super::table::{RawRead, RawScan, RawWrite, Transaction};
+use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
 
 /// All rows of all tables.
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
@@ -20,10 +27,17 @@ impl RedbMap {
     /// Opens the file, or makes it.
     ///
     /// `cache_bytes` bounds redb's page cache; its own default is 1 GiB.
-    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, CatalogError> {
+    pub fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Self, CatalogError> {
+        let file = disk
+            .exists(path)
+            .and_then(|exists| match exists {
+                true => disk.open(path),
+                false => disk.create(path),
+            })
+            .map_err(|error| CatalogError::index(redb::Error::Io(error)))?;
         let database = Database::builder()
             .set_cache_size(cache_bytes)
-            .create(path)
+            .create_with_backend(Pages(file))
             .map_err(CatalogError::index)?;
         Ok(RedbMap { database })
     }
@@ -57,6 +71,38 @@ impl RedbMap {
         };
         transaction.commit().map_err(CatalogError::index)?;
         Ok(done)
+    }
+}
+
+/// The index's file as redb wants it. It is not locked for itself: whoever opens it holds the
+/// data directory.
+struct Pages(Arc<dyn DiskFile>);
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the index's file")
+    }
+}
+
+impl StorageBackend for Pages {
+    fn len(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.truncate(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data(SyncPoint::Index)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(bytes, offset)
     }
 }
 

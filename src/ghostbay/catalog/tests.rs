@@ -4,6 +4,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::*;
+use crate::ghostbay::disk::OsDisk;
 use crate::ghostbay::pack::{PackId, SmallBody};
 
 const NAMES: Table<String, Name> = Table::new(0x7e, "names");
@@ -55,7 +56,7 @@ impl SmallBodies for Bodies {
 }
 
 fn open(directory: &Path, heard: &Heard) -> Catalog {
-    OpenCatalog::open(&directory.join("index.redb"), 1 << 20, STEPS)
+    OpenCatalog::open(&OsDisk, &directory.join("index.redb"), 1 << 20, STEPS)
         .unwrap()
         .start(Box::new(Bodies), Box::new(heard.clone()))
         .unwrap()
@@ -219,8 +220,10 @@ fn a_newer_index_is_refused_by_naming_both_versions() {
         name: "from the future",
         apply: |transaction| schema::set_identity(transaction, uuid::Uuid::nil()),
     }];
-    drop(OpenCatalog::open(&path, 1 << 20, &newer).unwrap());
-    let error = OpenCatalog::open(&path, 1 << 20, STEPS).err().unwrap();
+    drop(OpenCatalog::open(&OsDisk, &path, 1 << 20, &newer).unwrap());
+    let error = OpenCatalog::open(&OsDisk, &path, 1 << 20, STEPS)
+        .err()
+        .unwrap();
     assert!(matches!(
         error,
         CatalogError::NewerSchema { found: 9, known: 1 }

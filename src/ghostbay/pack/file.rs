@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::extent::PackId;
-use crate::ghostbay::disk::{Disk, DiskFile};
+use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
 
 /// Length of a pack's header; the first record begins behind it.
 pub const PACK_HEADER_BYTES: u64 = 4096;
@@ -55,7 +55,7 @@ impl PackFile {
         let file = disk.create(&path)?;
         let named = file
             .write_at(&encode_header(id, store), 0)
-            .and_then(|()| disk.sync_directory(directory));
+            .and_then(|()| disk.sync_directory(directory, SyncPoint::PackName));
         if let Err(error) = named {
             // Each body that is tried on a full disk would leave a file otherwise.
             let _ = disk.remove(&path);

@@ -10,6 +10,7 @@ use super::record::{Header, Trailer, body_offset, record_end, trailer_offset};
 use super::space::{Lease, PackSpace};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::SmallBodies;
+use crate::ghostbay::disk::SyncPoint;
 
 /// Bodies up to this length are gathered in memory and appended by the committer.
 pub const SMALL_BODY_BYTES_MAX: u64 = 256 << 10;
@@ -85,7 +86,7 @@ impl SharedPack {
             }
             return Err(error);
         }
-        if let Err(error) = file.sync_data() {
+        if let Err(error) = file.sync_data(SyncPoint::SmallBodies) {
             // After a failed sync nobody knows what of the pack is on the disk.
             lease.retire();
             return Err(error);

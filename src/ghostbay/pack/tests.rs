@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use super::record::{Header, record_end};
 use super::small::SharedPack;
 use super::writer::{BodyWriter, RECORD_BODY_BYTES_MAX};
 use super::*;
+use crate::ghostbay::StorageError;
 use crate::ghostbay::catalog::SmallBodies;
-use crate::ghostbay::disk::{Disk, DiskFile, OsDisk};
+use crate::ghostbay::disk::{Disk, DiskFile, OsDisk, SyncPoint};
 
 fn space(directory: &std::path::Path, options: PackOptions) -> PackSpace {
     PackSpace::new(
@@ -168,7 +170,12 @@ fn what_is_dropped_is_cut_and_its_place_used_again() {
 /// Bytes of the disk that a pack takes.
 fn blocks(space: &PackSpace, directory: &std::path::Path, pack: PackId) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    space.pack(pack).unwrap().file.sync_data().unwrap();
+    space
+        .pack(pack)
+        .unwrap()
+        .file
+        .sync_data(SyncPoint::Bodies)
+        .unwrap();
     let path = directory.join(file::file_name(pack));
     512 * path.metadata().unwrap().blocks()
 }
@@ -296,6 +303,12 @@ impl Filling {
 }
 
 impl Disk for Filling {
+    fn lock(&self, directory: &Path) -> Result<Box<dyn Any + Send + Sync>, StorageError> {
+        OsDisk.lock(directory)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        OsDisk.exists(path)
+    }
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         OsDisk.create_directory(path)
     }
@@ -314,8 +327,8 @@ impl Disk for Filling {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         OsDisk.rename(from, to)
     }
-    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        OsDisk.sync_directory(directory)
+    fn sync_directory(&self, directory: &Path, point: SyncPoint) -> io::Result<()> {
+        OsDisk.sync_directory(directory, point)
     }
 }
 
@@ -325,6 +338,9 @@ impl DiskFile for FillingFile {
     fn read_at(&self, buffer: &mut Vec<u8>, offset: u64, length: usize) -> io::Result<()> {
         self.0.read_at(buffer, offset, length)
     }
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(bytes, offset)
+    }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if self.1.0.load(Ordering::Relaxed) {
             // As a real one does, it takes a part.
@@ -333,8 +349,8 @@ impl DiskFile for FillingFile {
         }
         self.0.write_at(bytes, offset)
     }
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+    fn sync_data(&self, point: SyncPoint) -> io::Result<()> {
+        self.0.sync_data(point)
     }
     fn start_writeback(&self, offset: u64, length: u64) {
         self.0.start_writeback(offset, length);

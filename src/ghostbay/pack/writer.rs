@@ -12,6 +12,7 @@ use super::record::{
 };
 use super::space::{Lease, PackSpace};
 use crate::digest::Digest;
+use crate::ghostbay::disk::SyncPoint;
 
 /// A record's body is cut after this many bytes, and the next record goes on with it.
 pub const RECORD_BODY_BYTES_MAX: u64 = 64 << 20;
@@ -219,7 +220,7 @@ impl BodyWriter {
     /// Makes all sealed records durable (ORDERING.md, O1).
     pub fn sync(&mut self) -> io::Result<()> {
         for pack in self.unsynced.drain(..) {
-            pack.file.sync_data()?;
+            pack.file.sync_data(SyncPoint::Bodies)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::LogPlace;
 use super::file::{Kind, TEMPORARY_SUFFIX, file_name, parse_file_name};
 use super::frame::{FRAME_BYTES_TARGET, FrameWriter};
 use crate::ghostbay::catalog::table::{Rows, Snapshot};
+use crate::ghostbay::disk::SyncPoint;
 
 /// Writes the state behind transaction `sequence`, then removes what it makes needless. The
 /// number of rows.
@@ -22,7 +23,9 @@ pub fn write(place: &LogPlace, sequence: u64, state: &Snapshot) -> io::Result<u6
     })?;
     let path = place.directory.join(file_name(Kind::Checkpoint, sequence));
     place.disk.rename(&temporary, &path)?;
-    place.disk.sync_directory(&place.directory)?;
+    place
+        .disk
+        .sync_directory(&place.directory, SyncPoint::CheckpointName)?;
     remove_covered(place, sequence)?;
     Ok(rows)
 }
@@ -69,7 +72,7 @@ fn write_temporary(
             break;
         }
     }
-    file.sync_data()?;
+    file.sync_data(SyncPoint::Checkpoint)?;
     Ok(rows)
 }
 

@@ -28,7 +28,7 @@ use super::error::CatalogError;
 use super::schema;
 use super::table::{Change, Snapshot};
 use crate::ghostbay::clock::now_ms;
-use crate::ghostbay::disk::{Disk, DiskFile};
+use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
 
 use file::{Kind, LogHeader, file_name, parse_file_name};
 use frame::FrameWriter;
@@ -191,7 +191,7 @@ impl ChangeLog {
     fn checkpoint(&mut self, sequence: u64, state: Snapshot) -> io::Result<()> {
         // One at a time; and the file that is left is synced before anything relies on the next.
         if let Some(tail) = &self.tail {
-            tail.file.sync_data()?;
+            tail.file.sync_data(SyncPoint::LogRoll)?;
         }
         self.tail = Some(Tail::begin(&self.place, sequence + 1)?);
         self.uncovered_bytes = 0;
@@ -293,9 +293,11 @@ impl Tail {
         }
         let file = place.disk.create(&path)?;
         let (header, chain) = place.header(Kind::Changes, sequence).encode();
-        let named = file
-            .write_at(&header, 0)
-            .and_then(|()| place.disk.sync_directory(&place.directory));
+        let named = file.write_at(&header, 0).and_then(|()| {
+            place
+                .disk
+                .sync_directory(&place.directory, SyncPoint::LogName)
+        });
         if let Err(error) = named {
             // The next commit tries again, under another name.
             let _ = place.disk.remove(&path);
@@ -327,7 +329,7 @@ impl Shared {
             let (unsynced, closed) = (sync.unsynced.take(), sync.closed);
             drop(sync);
             if let Some(file) = unsynced
-                && let Err(error) = file.sync_data()
+                && let Err(error) = file.sync_data(SyncPoint::LogTail)
             {
                 self.gap.store(true, Ordering::Relaxed);
                 tracing::error!(%error, "the change log could not be synced; the next commit takes a checkpoint");
