@@ -121,14 +121,18 @@ async fn a_closed_store_refuses_writes_and_still_reads() {
 /// The catalog's rows as checkpoint and change log give them.
 fn replayed(directory: &std::path::Path) -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
     let mut map = std::collections::BTreeMap::new();
-    drift::ghostbay::catalog::change_log::replay(&directory.join("log"), |frame| {
-        for (key, value) in frame.changes {
-            match value {
-                Some(value) => map.insert(key, value),
-                None => map.remove(&key),
-            };
-        }
-    })
+    drift::ghostbay::catalog::change_log::replay(
+        &drift::ghostbay::disk::OsDisk,
+        &directory.join("log"),
+        |frame| {
+            for (key, value) in frame.changes {
+                match value {
+                    Some(value) => map.insert(key, value),
+                    None => map.remove(&key),
+                };
+            }
+        },
+    )
     .unwrap()
     .expect("a checkpoint");
     map
@@ -175,8 +179,12 @@ async fn a_lost_change_log_is_made_anew() {
 }
 
 fn replay_reaches(directory: &std::path::Path) -> bool {
-    drift::ghostbay::catalog::change_log::replay(&directory.join("log"), |_| ())
-        .is_ok_and(|reached| reached.is_some())
+    drift::ghostbay::catalog::change_log::replay(
+        &drift::ghostbay::disk::OsDisk,
+        &directory.join("log"),
+        |_| (),
+    )
+    .is_ok_and(|reached| reached.is_some())
 }
 
 #[tokio::test]

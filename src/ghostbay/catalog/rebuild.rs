@@ -42,7 +42,7 @@ pub fn rebuild(
     let map = RedbMap::open(disk, index, cache_bytes)?;
     let mut outcome = Err(RebuildError::NoCheckpoint);
     let written = map.write(|rows| {
-        outcome = apply(rows, log);
+        outcome = apply(rows, disk, log);
         // Whatever went wrong is told by the outcome; this only drops the transaction.
         outcome.as_ref().map(drop).map_err(|_| CatalogError::Closed)
     });
@@ -51,12 +51,12 @@ pub fn rebuild(
     Ok(rebuilt)
 }
 
-fn apply(rows: &mut dyn RawWrite, log: &Path) -> Result<Rebuilt, RebuildError> {
+fn apply(rows: &mut dyn RawWrite, disk: &dyn Disk, log: &Path) -> Result<Rebuilt, RebuildError> {
     let mut failed = None;
     let mut checkpoint = None;
     let mut gathered: Vec<Change> = Vec::new();
     let mut changes = 0;
-    let reached = change_log::replay(log, |frame| {
+    let reached = change_log::replay(disk, log, |frame| {
         // The checkpoint comes first and can be long: it goes straight in. A later transaction
         // whose last frame is missing must not go in by half.
         let is_checkpoint = *checkpoint.get_or_insert(frame.sequence) == frame.sequence;

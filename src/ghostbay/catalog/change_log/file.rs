@@ -1,12 +1,13 @@
 //! Files of the change log: names, headers, and reading them frame by frame.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::frame::{self, FRAME_HEADER_BYTES, Frame, FrameError};
+use crate::ghostbay::disk::{Disk, DiskFile};
 
 /// First bytes of a file of the log.
 pub const LOG_MAGIC: [u8; 8] = *b"GhostLog";
@@ -132,9 +133,18 @@ pub enum LogReadError {
     Frame(#[from] FrameError),
 }
 
+/// A file of the log is read in steps of this, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
 /// Reads a file of the log, in bounded memory.
 pub struct LogReader {
-    file: BufReader<File>,
+    file: Arc<dyn DiskFile>,
+    /// What was read and not given out yet.
+    buffer: Vec<u8>,
+    /// How much of the buffer was given out.
+    taken: usize,
+    /// Where the file goes on behind the buffer.
+    offset: u64,
     /// The file's header.
     pub header: LogHeader,
     chain: u32,
@@ -142,13 +152,17 @@ pub struct LogReader {
 
 impl LogReader {
     /// Opens a file and reads its header.
-    pub fn open(path: &Path) -> Result<Self, LogReadError> {
-        let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
-        let mut bytes = [0; LOG_HEADER_BYTES];
-        read_whole(&mut file, &mut bytes)?;
-        let (header, chain) = LogHeader::decode(&bytes)?;
+    pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, LogReadError> {
+        let file = disk.open(path)?;
+        let mut buffer = Vec::new();
+        file.read_at(&mut buffer, 0, READ_BYTES)?;
+        let bytes = buffer.first_chunk().ok_or(FrameError::Short)?;
+        let (header, chain) = LogHeader::decode(bytes)?;
         Ok(LogReader {
             file,
+            offset: buffer.len() as u64,
+            buffer,
+            taken: LOG_HEADER_BYTES,
             header,
             chain,
         })
@@ -156,25 +170,37 @@ impl LogReader {
 
     /// The next frame; `None` at the end of the file.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, LogReadError> {
-        let mut header = [0; FRAME_HEADER_BYTES];
-        if io::BufRead::fill_buf(&mut self.file)?.is_empty() {
+        self.fill(FRAME_HEADER_BYTES)?;
+        if self.taken == self.buffer.len() {
             return Ok(None);
         }
-        read_whole(&mut self.file, &mut header)?;
-        let mut payload = vec![0; frame::payload_bytes(&header)?];
-        read_whole(&mut self.file, &mut payload)?;
-        Ok(Some(frame::decode(&mut self.chain, &header, &payload)?))
+        let header: [u8; FRAME_HEADER_BYTES] = *self.buffer[self.taken..]
+            .first_chunk()
+            .ok_or(FrameError::Short)?;
+        let length = frame::payload_bytes(&header)?;
+        self.fill(FRAME_HEADER_BYTES + length)?;
+        let payload = self.buffer[self.taken + FRAME_HEADER_BYTES..]
+            .get(..length)
+            .ok_or(FrameError::Short)?;
+        let frame = frame::decode(&mut self.chain, &header, payload)?;
+        self.taken += FRAME_HEADER_BYTES + length;
+        Ok(Some(frame))
     }
-}
 
-fn read_whole(file: &mut impl Read, bytes: &mut [u8]) -> Result<(), LogReadError> {
-    file.read_exact(bytes).map_err(|error| {
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            FrameError::Short.into()
-        } else {
-            error.into()
+    /// Sees that the buffer holds so many bytes more, if the file does.
+    fn fill(&mut self, bytes: usize) -> io::Result<()> {
+        if self.buffer.len() - self.taken >= bytes {
+            return Ok(());
         }
-    })
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        let missing = bytes - self.buffer.len();
+        let before = self.buffer.len();
+        self.file
+            .read_at(&mut self.buffer, self.offset, missing.max(READ_BYTES))?;
+        self.offset += (self.buffer.len() - before) as u64;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -154,6 +154,7 @@ impl ChangeLog {
     /// What finds out whether the log reaches `sequence` without a gap.
     pub fn verifier(&self, sequence: u64) -> LogVerifier {
         LogVerifier {
+            disk: self.place.disk.clone(),
             directory: self.place.directory.clone(),
             sequence,
             shared: self.shared.clone(),
@@ -226,7 +227,8 @@ impl ChangeLog {
                 .is_none_or(|attempted| attempted.elapsed() >= CHECKPOINT_PAUSE);
         }
         self.uncovered_bytes > CHECKPOINT_FLOOR_BYTES && {
-            let index = std::fs::metadata(&self.place.index).map_or(0, |index| index.len());
+            let index = self.place.disk.open(&self.place.index);
+            let index = index.and_then(|index| index.length()).unwrap_or(0);
             self.uncovered_bytes > index
         }
     }
@@ -343,6 +345,7 @@ impl Shared {
 
 /// Finds out whether a log reaches the index.
 pub struct LogVerifier {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     sequence: u64,
     shared: Arc<Shared>,
@@ -363,7 +366,7 @@ impl LogVerifier {
 
     /// Reads the log; whether it reaches the index.
     pub fn reaches(&self) -> bool {
-        replay(&self.directory, |_| ())
+        replay(&*self.disk, &self.directory, |_| ())
             .is_ok_and(|reached| reached.is_some_and(|reached| reached >= self.sequence))
     }
 }
@@ -374,17 +377,15 @@ impl LogVerifier {
 /// is missing is given in part, and not counted. Answers the last sequence that is whole, `None`
 /// without a checkpoint.
 pub fn replay(
+    disk: &dyn Disk,
     directory: &Path,
     mut apply: impl FnMut(frame::Frame),
 ) -> Result<Option<u64>, file::LogReadError> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        if let Some(name) = entry?.file_name().to_str()
-            && let Some(file) = parse_file_name(name)
-        {
-            files.push(file);
-        }
-    }
+    let names = disk.list(directory)?;
+    let mut files: Vec<_> = names
+        .iter()
+        .filter_map(|name| parse_file_name(name))
+        .collect();
     files.sort_by_key(|(_, sequence)| *sequence);
     let checkpoint = files
         .iter()
@@ -398,7 +399,7 @@ pub fn replay(
             break;
         }
         let path = directory.join(file_name(*kind, *sequence));
-        let mut reader = match file::LogReader::open(&path) {
+        let mut reader = match file::LogReader::open(disk, &path) {
             Ok(reader) => reader,
             // A power cut can take a file's header, which is synced with its first transaction.
             Err(file::LogReadError::Frame(_)) if *kind == Kind::Changes => continue,

@@ -66,7 +66,7 @@ impl Catalog {
 
     fn replayed(&self) -> (Option<u64>, Map) {
         let mut map = Map::new();
-        let reached = replay(self.directory.path(), |frame| {
+        let reached = replay(&OsDisk, self.directory.path(), |frame| {
             for (key, value) in frame.changes {
                 match value {
                     Some(value) => map.insert(key, value),
@@ -177,7 +177,7 @@ fn a_damaged_checkpoint_is_an_error_not_a_shorter_catalog() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    assert!(replay(catalog.directory.path(), |_| ()).is_err());
+    assert!(replay(&OsDisk, catalog.directory.path(), |_| ()).is_err());
 }
 
 #[test]
