@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::AuthService;
 use crate::config::{Config, MissingReferences as Missing, ServerConfig};
+use crate::ghostbay::admin::ADMIN_SOCKET;
 use crate::ghostbay::{EngineOptions, LocalStorageEngine};
+use crate::http::admin::{self, AdminApi, AdminSocket};
 use crate::http::transport::{
     self, ListenError, Listener, Timeouts, TransportOptions, connections_possible,
 };
@@ -74,7 +77,12 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         .context("[server] host is no address")?;
     let listener = Listener::bind(address).map_err(explain)?;
     let options = transport_options(&config.server);
-    let api = api(Arc::new(storage), Arc::new(auth), registry_options(config));
+    let storage = Arc::new(storage);
+    let admin = admin_socket(config);
+    let admin_api = AdminApi {
+        storage: storage.clone(),
+    };
+    let api = api(storage, Arc::new(auth), registry_options(config));
     tracing::info!(
         address = %listener.address(),
         data = %config.storage.path.display(),
@@ -82,8 +90,33 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    listener.serve(http::standalone(api), options, stop).await;
+    let stopping = CancellationToken::new();
+    let stop_asked = stopping.clone();
+    let stop = async move {
+        stop.await;
+        stop_asked.cancel();
+    };
+    let shutdown = options.shutdown;
+    let operators = async {
+        if let Some(socket) = admin {
+            let router = admin::router(admin_api);
+            socket.serve(router, stopping, shutdown).await;
+        }
+    };
+    tokio::join!(
+        listener.serve(http::standalone(api), options, stop),
+        operators
+    );
     Ok(())
+}
+
+/// The socket for an operator's commands. Clients are served without it as well.
+fn admin_socket(config: &Config) -> Option<AdminSocket> {
+    AdminSocket::bind(&config.storage.path.join(ADMIN_SOCKET))
+        .inspect_err(|error| {
+            tracing::error!("commands that need the running server will not find it: {error}");
+        })
+        .ok()
 }
 
 async fn open(config: &Config) -> anyhow::Result<LocalStorageEngine> {

@@ -43,6 +43,7 @@ const LAYERS: &[Layer] = &[
             "oci",
             "digest",
             "range",
+            "ghostbay::admin",
             "ghostbay::engine",
             "ghostbay::uploads",
             "ghostbay::LocalStorageEngine",

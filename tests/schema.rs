@@ -108,6 +108,10 @@ fn every_number_in_the_format_document_is_that_of_the_code() {
         ("packs", local::PACKS_DIRECTORY.to_owned()),
         ("log", local::LOG_DIRECTORY.to_owned()),
         ("lock", drift::ghostbay::LOCK_FILE.to_owned()),
+        (
+            "admin socket",
+            drift::ghostbay::admin::ADMIN_SOCKET.to_owned(),
+        ),
     ];
     for (name, value) in facts {
         let row = format!("| {name} | `{value}` |");

@@ -1,8 +1,10 @@
 //! The command line: one file for each command.
 
 mod logging;
+mod reach;
 mod rebuild;
 mod serve;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ enum Command {
     Serve,
     /// Make a new index of the change log, for a stopped store whose own is lost or damaged
     Rebuild,
+    /// Say which server holds the data directory; exit status 1 if none runs
+    Status,
 }
 
 impl Cli {
@@ -53,6 +57,7 @@ impl Cli {
         match self.command.unwrap_or_default() {
             Command::Serve => serve::run(config),
             Command::Rebuild => rebuild::run(&config),
+            Command::Status => status::run(&config),
         }
     }
 }

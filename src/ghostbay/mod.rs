@@ -7,8 +7,10 @@
 //! * [`uploads`], [`multipart`], [`objects`]: what the index says of bodies
 //! * `ingest`, `read`: bodies on their way in and out
 //! * [`recovery`]: from what lies there to a store that can serve; [`rebuild`]: a lost index
+//! * [`admin`]: what an operator may ask of a running store
 //! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives
 
+pub mod admin;
 mod blocking;
 pub mod catalog;
 mod clock;

@@ -3,8 +3,10 @@
 //! * [`router`] says what each path names, `dispatch` who answers it, `v2` how
 //! * `middleware` gives each request its id and its line in the log
 //! * [`error`] is the only place where an error gets a status
+//! * [`admin`] is what an operator's commands ask, by a socket in the data directory
 //! * [`transport`] is the listener and what a client may do to it
 
+pub mod admin;
 mod body;
 mod dispatch;
 pub mod error;

@@ -1,0 +1,58 @@
+//! Answers that are longer than memory: a thread makes them piece by piece while they are sent.
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Response};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+/// Pieces that wait to be sent. With the piece that is made and the one that is sent, an answer
+/// holds so many and two more.
+const PIECES_WAITING_MAX: usize = 4;
+
+/// Where the pieces of an answer go. For a thread that may block.
+pub struct Pieces {
+    sender: mpsc::Sender<anyhow::Result<Bytes>>,
+}
+
+/// Whoever asked has gone, or the server stops: nothing more is to be made.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody waits for the answer any more")]
+pub struct Gone;
+
+impl Pieces {
+    /// Sends a piece, and waits while the receiver is behind.
+    pub fn send(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
+        self.sender
+            .blocking_send(Ok(piece.into()))
+            .map_err(|_| Gone)
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_gone(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
+
+/// An answer of that type, which `make` gives piece by piece on a thread of its own. An error
+/// breaks the connection, so that half an answer is never taken for a whole one.
+pub fn answer_in_pieces(
+    content_type: &'static str,
+    make: impl FnOnce(&Pieces) -> anyhow::Result<()> + Send + 'static,
+) -> Response<Body> {
+    let (sender, mut pieces) = mpsc::channel(PIECES_WAITING_MAX);
+    tokio::task::spawn_blocking(move || {
+        let pieces = Pieces { sender };
+        if let Err(error) = make(&pieces)
+            && !pieces.is_gone()
+        {
+            tracing::error!("an answer to an operator broke off: {error:#}");
+            let _ = pieces.sender.blocking_send(Err(error));
+        }
+    });
+    let body = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
+    let mut response = Response::new(Body::from_stream(body));
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}

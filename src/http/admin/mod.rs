@@ -1,0 +1,52 @@
+//! What an operator's commands ask of the running server, by a socket in the data directory.
+//!
+//! * `socket`: the listener, and who may connect
+//! * `answers`: long answers, made on a thread of their own in bounded memory
+//! * [`client`]: the other end, for the commands
+//!
+//! The routes are ours alone: a command speaks to a server of its own version, and says so
+//! where it does not.
+
+mod answers;
+pub mod client;
+mod socket;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::ghostbay::LocalStorageEngine;
+
+use super::error::ApiError;
+
+pub use answers::{Pieces, answer_in_pieces};
+pub use socket::{AdminSocket, SocketError};
+
+/// What the routes work on. Cheap to clone.
+#[derive(Clone)]
+pub struct AdminApi {
+    /// The store.
+    pub storage: Arc<LocalStorageEngine>,
+}
+
+/// Every route that an operator's command may ask.
+pub fn router(api: AdminApi) -> Router {
+    Router::new().route("/status", get(status)).with_state(api)
+}
+
+async fn status(State(api): State<AdminApi>) -> Response {
+    let json = |status| serde_json::to_vec(&status).map_err(anyhow::Error::from);
+    match api
+        .storage
+        .status()
+        .map_err(anyhow::Error::from)
+        .and_then(json)
+    {
+        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(error) => ApiError::internal(error).into_response(),
+    }
+}
