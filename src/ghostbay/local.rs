@@ -158,9 +158,12 @@ impl LocalStorageEngine {
         if check_bucket_name(bucket).is_err() {
             return Ok(None);
         }
-        let row = rows.get(&OBJECTS, &ObjectKey::new(bucket, key))?;
-        let addressed = self.is_addressed(bucket) && key.starts_with(BLOBS_PREFIX);
-        Ok(row.filter(|row| !addressed || row.damaged_ms.is_none()))
+        let place = ObjectKey::new(bucket, key);
+        if !(self.is_addressed(bucket) && key.starts_with(BLOBS_PREFIX)) {
+            return Ok(rows.get(&OBJECTS, &place)?);
+        }
+        let row = rows.get_sound(&OBJECTS, &place)?;
+        Ok(row.filter(|row| row.damaged_ms.is_none()))
     }
 
     /// The bytes of the object under `key` that lie in `range`, checked as they are read. Damage

@@ -175,7 +175,8 @@ pub fn replace(
     key: &ObjectKey,
     row: &ObjectRow,
 ) -> Result<(), CatalogError> {
-    if let Some(old) = transaction.get(&OBJECTS, key)? {
+    // Where the bytes of a damaged row lie is not known: they count as live until a check.
+    if let Some(old) = transaction.get_sound(&OBJECTS, key)? {
         accounts::release(transaction, &old.extents)?;
     }
     ensure_bucket(transaction, &key.bucket, row.modified_ms)?;
@@ -190,7 +191,7 @@ pub fn put_addressed(
     key: &ObjectKey,
     row: &ObjectRow,
 ) -> Result<(), CatalogError> {
-    match transaction.get(&OBJECTS, key)? {
+    match transaction.get_sound(&OBJECTS, key)? {
         Some(whole) if whole.damaged_ms.is_none() => {
             return accounts::release(transaction, &row.extents);
         }
@@ -209,7 +210,7 @@ pub fn mark_damaged(
     extent: &Extent,
     now_ms: u64,
 ) -> Result<(), CatalogError> {
-    if let Some(mut row) = transaction.get(&OBJECTS, key)?
+    if let Some(mut row) = transaction.get_sound(&OBJECTS, key)?
         && row.damaged_ms.is_none()
         && row.extents.contains(extent)
     {

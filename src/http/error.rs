@@ -258,7 +258,6 @@ impl From<RegistryError> for ApiError {
             RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
                 StatusCode::METHOD_NOT_ALLOWED
             }
-            RegistryError::Damaged { .. } => return ApiError::internal(error),
             RegistryError::Storage(_) if is_disk_full(&error) => return ApiError::disk_full(error),
             RegistryError::Storage(_) => return ApiError::internal(error),
         };

@@ -174,7 +174,7 @@ fn readable_holder(
     digest: &Digest,
     may_read: impl Fn(&RepositoryName) -> bool,
 ) -> Result<Option<RepositoryName>, CatalogError> {
-    let holders = rows.scan(&BLOB_HOLDERS, &HolderKey::prefix(digest), None)?;
+    let holders = rows.scan_sound(&BLOB_HOLDERS, &HolderKey::prefix(digest), None)?;
     for holder in holders.take(HOLDERS_TRIED_MAX) {
         let (HolderKey { repository, .. }, ()) = holder?;
         if may_read(&repository) {
@@ -189,10 +189,14 @@ fn readable_holder(
 fn manifest_made_of(rows: &impl Rows, key: &ContentKey) -> Result<Option<Digest>, CatalogError> {
     let is_manifest = rows.contains(&MANIFESTS, key)?;
     let prefix = EdgeKey::prefix(&key.repository, &key.digest);
-    for row in rows.scan(&REFERENCES, &prefix, None)? {
-        let (edge, reference) = row?;
-        let as_blob = reference.has(Role::Config) || reference.has(Role::Layer);
-        if as_blob || (reference.has(Role::Child) && !is_manifest) {
+    for row in rows.inspect(&REFERENCES, &prefix, None)? {
+        let row = row?;
+        // A damaged row may be of any role; the next push of the manifest writes it again.
+        let needs_it = row.row.map_or(true, |reference| {
+            let as_blob = reference.has(Role::Config) || reference.has(Role::Layer);
+            as_blob || (reference.has(Role::Child) && !is_manifest)
+        });
+        if let Some(edge) = row.key.filter(|_| needs_it) {
             return Ok(Some(edge.source));
         }
     }

@@ -115,12 +115,6 @@ pub enum RegistryError {
     /// Deleting is switched off.
     #[error("this registry has deletes switched off")]
     DeletesDisabled,
-    /// What was read back is not what was stored.
-    #[error("the stored manifest {digest} is damaged")]
-    Damaged {
-        /// The manifest.
-        digest: Digest,
-    },
     /// The server's own fault.
     #[error("the storage failed")]
     Storage(#[source] StorageError),
@@ -156,7 +150,7 @@ impl RegistryError {
             RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
                 ErrorCode::Unsupported
             }
-            RegistryError::Damaged { .. } | RegistryError::Storage(_) => ErrorCode::Unknown,
+            RegistryError::Storage(_) => ErrorCode::Unknown,
         }
     }
 

@@ -27,7 +27,8 @@ pub struct StoredManifest {
 }
 
 impl Registry {
-    /// The manifest that a tag or a digest names.
+    /// The manifest that a tag or a digest names. A damaged one is as good as none, so that
+    /// clients push it again.
     pub fn manifest(
         &self,
         repository: &RepositoryName,
@@ -41,17 +42,19 @@ impl Registry {
         let digest = match reference {
             Reference::Digest(digest) => *digest,
             Reference::Tag(tag) => {
-                let row = rows.get(&TAGS, &TagKey::new(repository, tag))?;
+                let row = rows.get_sound(&TAGS, &TagKey::new(repository, tag))?;
                 row.ok_or_else(unknown)?.digest
             }
         };
         let key = ContentKey::new(repository, &digest);
-        let row = rows.get(&MANIFESTS, &key)?.ok_or_else(unknown)?;
+        let row = rows.get_sound(&MANIFESTS, &key)?.ok_or_else(unknown)?;
         let bytes = rows
-            .get(&MANIFEST_BODIES, &key)?
-            .and_then(|body| unpack(body, row.size))
-            .filter(|bytes| Digest::of(digest.algorithm(), bytes) == digest)
-            .ok_or(RegistryError::Damaged { digest })?;
+            .get_sound(&MANIFEST_BODIES, &key)?
+            .and_then(|body| body_of(&digest, body, row.size))
+            .ok_or_else(|| {
+                tracing::error!(%repository, %digest, "a manifest is damaged: pushing it again heals it");
+                unknown()
+            })?;
         Ok(StoredManifest {
             digest,
             media_type: row.media_type,
@@ -110,9 +113,12 @@ impl Registry {
 
 fn index_that_lists(rows: &impl Rows, key: &ContentKey) -> Result<Option<Digest>, CatalogError> {
     let prefix = EdgeKey::prefix(&key.repository, &key.digest);
-    for row in rows.scan(&REFERENCES, &prefix, None)? {
-        let (edge, reference) = row?;
-        if reference.has(Role::Child) {
+    for row in rows.inspect(&REFERENCES, &prefix, None)? {
+        let row = row?;
+        // A damaged row may be of any role; the next push of the manifest writes it again.
+        if let Some(edge) = row.key
+            && row.row.map_or(true, |reference| reference.has(Role::Child))
+        {
             return Ok(Some(edge.source));
         }
     }
@@ -131,6 +137,11 @@ pub(super) fn pack(bytes: &Bytes) -> ManifestBodyRow {
             bytes: bytes.clone(),
         },
     }
+}
+
+/// The bytes of a manifest, if its row still holds what has its digest.
+pub(super) fn body_of(digest: &Digest, body: ManifestBodyRow, size: u64) -> Option<Bytes> {
+    unpack(body, size).filter(|bytes| Digest::of(digest.algorithm(), bytes) == *digest)
 }
 
 /// The bytes that [`pack`] was given, of which there were `size`; `None` if the row is damaged.

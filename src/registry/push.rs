@@ -164,7 +164,7 @@ impl Push {
     }
 
     fn commit(&self, transaction: &mut Transaction<'_>) -> Result<(), RegistryError> {
-        let stored = transaction.get(&MANIFESTS, &self.key)?;
+        let stored = transaction.get_sound(&MANIFESTS, &self.key)?;
         if let Some(stored) = &stored
             && stored.media_type != self.row.media_type
         {
@@ -199,7 +199,7 @@ impl Push {
             let key = ContentKey::new(&self.key.repository, digest);
             let has_blob = || rows.contains(&BLOB_LINKS, &key);
             let child = match part.reference.has(Role::Child) {
-                true => rows.get(&MANIFESTS, &key)?,
+                true => rows.get_sound(&MANIFESTS, &key)?,
                 false => None,
             };
             let is_missing = (part.needs_blob && !has_blob()?)

@@ -76,7 +76,7 @@ impl Registry {
         let head_bytes = index_json.len();
         let (mut listed, mut next) = (None, None);
         let prefix = EdgeKey::prefix(repository, digest);
-        for row in rows.scan(&REFERRERS, &prefix, after.as_deref())? {
+        for row in rows.scan_sound(&REFERRERS, &prefix, after.as_deref())? {
             let (EdgeKey { source, .. }, referrer) = row?;
             if wanted.is_some() && wanted != referrer.artifact_type.as_deref() {
                 continue;

@@ -16,7 +16,7 @@ impl Registry {
         let rows = self.storage.catalog().read()?;
         let after = page.last.map(|last| after_text(&[], &last));
         let names = rows
-            .scan(&REPOSITORIES, &[], after.as_deref())?
+            .scan_sound(&REPOSITORIES, &[], after.as_deref())?
             .map(|row| row.map(|(name, _)| name))
             .filter(|name| name.as_ref().map_or(true, &may_see))
             .map(|name| name.map(|name| name.to_string()));
@@ -45,7 +45,7 @@ pub(super) fn enter(
     repository: &RepositoryName,
     now_ms: u64,
 ) -> Result<(), CatalogError> {
-    if !transaction.contains(&REPOSITORIES, repository)? {
+    if transaction.get_sound(&REPOSITORIES, repository)?.is_none() {
         transaction.put(
             &REPOSITORIES,
             repository,
@@ -73,6 +73,7 @@ fn holds_none<V: Value>(
     table: &Table<ContentKey, V>,
     repository: &RepositoryName,
 ) -> Result<bool, CatalogError> {
-    let first = rows.scan(table, &prefix(repository), None)?.next();
+    // A damaged row is content as well: pushing it again heals it.
+    let first = rows.inspect(table, &prefix(repository), None)?.next();
     Ok(first.transpose()?.is_none())
 }

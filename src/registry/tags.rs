@@ -19,7 +19,7 @@ impl Registry {
         let prefix = prefix(repository);
         let after = page.last.map(|last| after_text(&prefix, &last));
         let tags = rows
-            .scan(&TAGS, &prefix, after.as_deref())?
+            .scan_sound(&TAGS, &prefix, after.as_deref())?
             .map(|row| row.map(|(key, _)| key.tag.to_string()));
         Ok(Listing::collect(page.limit, tags)?)
     }
@@ -35,7 +35,7 @@ impl Registry {
         self.storage
             .catalog()
             .transact(move |transaction| {
-                let Some(row) = transaction.get(&TAGS, &key)? else {
+                let Some(row) = transaction.get_sound(&TAGS, &key)? else {
                     return Err(RegistryError::ManifestUnknown {
                         repository: key.repository.clone(),
                         reference: Reference::Tag(key.tag.clone()),
@@ -69,10 +69,11 @@ pub(super) fn point(
     now_ms: u64,
 ) -> Result<(), CatalogError> {
     let key = TagKey::new(repository, tag);
-    match transaction.get(&TAGS, &key)? {
+    match transaction.get_sound(&TAGS, &key)? {
         Some(row) if row.digest != *digest => {
             transaction.delete(&TAGS_BY_DIGEST, &key.of(&row.digest))?;
         }
+        None if transaction.contains(&TAGS, &key)? => forget_damaged(transaction, &key)?,
         _ => {}
     }
     let row = TagRow {
@@ -81,6 +82,20 @@ pub(super) fn point(
     };
     transaction.put(&TAGS, &key, &row)?;
     transaction.put(&TAGS_BY_DIGEST, &key.of(digest), &())
+}
+
+/// Takes out what a tag is under the other way round, if its own row does not tell any more. Left
+/// there, it would take the tag along when the manifest that it pointed at is deleted.
+fn forget_damaged(transaction: &mut Transaction<'_>, key: &TagKey) -> Result<(), CatalogError> {
+    let stale: Vec<TagOfKey> = transaction
+        .scan_sound(&TAGS_BY_DIGEST, &prefix(&key.repository), None)?
+        .filter(|row| row.as_ref().map_or(true, |(of, ())| of.tag == key.tag))
+        .map(|row| row.map(|(of, ())| of))
+        .collect::<Result<_, _>>()?;
+    for of in stale {
+        transaction.delete(&TAGS_BY_DIGEST, &of)?;
+    }
+    Ok(())
 }
 
 /// Deletes all tags that point at a manifest.
@@ -92,7 +107,7 @@ pub(super) fn drop_all_of(
     let mut prefix = KeyWriter::new();
     prefix.text(repository.as_str()).digest(digest);
     let keys: Vec<TagOfKey> = transaction
-        .scan(&TAGS_BY_DIGEST, prefix.as_bytes(), None)?
+        .scan_sound(&TAGS_BY_DIGEST, prefix.as_bytes(), None)?
         .map(|row| row.map(|(key, ())| key))
         .collect::<Result<_, _>>()?;
     for key in keys {

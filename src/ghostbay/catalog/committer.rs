@@ -198,7 +198,7 @@ impl Committer {
             }
             Err(error) => {
                 tracing::error!(%error, operations = batch.len(), "a commit failed");
-                if matches!(error, CatalogError::Index(_)) {
+                if matches!(error, CatalogError::Index(_) | CatalogError::Damaged(_)) {
                     self.note(Some(&error));
                 }
                 Err(error)

@@ -9,8 +9,15 @@ pub enum CatalogError {
     /// The index file could not be read or written.
     #[error("the index failed: {0}; see that its disk is healthy and has room, then restart")]
     Index(#[source] Arc<redb::Error>),
+    /// The index's file holds what redb cannot have written.
+    #[error(
+        "the index is damaged: {0}; stop the server and make it again of the change log with drift rebuild"
+    )]
+    Damaged(String),
     /// A row holds bytes that its table cannot have written.
-    #[error("a row of table {table} is damaged: {reason}")]
+    #[error(
+        "a row of table {table} is damaged: {reason}; drift verify names what it hits, and drift rebuild makes the index again of the change log"
+    )]
     Corrupt {
         /// The table's name.
         table: &'static str,
@@ -43,6 +50,9 @@ pub enum CatalogError {
 
 impl CatalogError {
     pub(super) fn index(error: impl Into<redb::Error>) -> Self {
-        CatalogError::Index(Arc::new(error.into()))
+        match error.into() {
+            redb::Error::Corrupted(reason) => CatalogError::Damaged(reason),
+            error => CatalogError::Index(Arc::new(error)),
+        }
     }
 }

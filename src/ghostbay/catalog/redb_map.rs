@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,21 +36,26 @@ impl RedbMap {
                 false => disk.create(path),
             })
             .map_err(|error| CatalogError::index(redb::Error::Io(error)))?;
-        let database = Database::builder()
-            .set_cache_size(cache_bytes)
-            .create_with_backend(Pages(file))
-            .map_err(CatalogError::index)?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes);
+        let database = guarded(|| {
+            builder
+                .create_with_backend(Pages(file))
+                .map_err(CatalogError::index)
+        })?;
         Ok(RedbMap { database })
     }
 
     /// The state after the last commit. `None` while no transaction has been committed.
     pub fn read(&self) -> Result<Box<dyn RawRead + Send>, CatalogError> {
-        let transaction = self.database.begin_read().map_err(CatalogError::index)?;
-        match transaction.open_table(ROWS) {
-            Ok(table) => Ok(Box::new(Reading(table))),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(Box::new(Nothing)),
-            Err(error) => Err(CatalogError::index(error)),
-        }
+        guarded(|| {
+            let transaction = self.database.begin_read().map_err(CatalogError::index)?;
+            match transaction.open_table(ROWS) {
+                Ok(table) => Ok(Box::new(Reading(table)) as Box<dyn RawRead + Send>),
+                Err(redb::TableError::TableDoesNotExist(_)) => Ok(Box::new(Nothing)),
+                Err(error) => Err(CatalogError::index(error)),
+            }
+        })
     }
 
     /// Runs `work` in a write transaction and commits durably what it did; an error drops all.
@@ -57,21 +63,44 @@ impl RedbMap {
         &self,
         work: impl FnOnce(&mut dyn RawWrite) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let mut transaction = self.database.begin_write().map_err(CatalogError::index)?;
-        transaction
-            .set_durability(Durability::Immediate)
-            .map_err(CatalogError::index)?;
-        // Two-phase commit, and the allocator saved with each commit, so that opening after a
-        // kill does not walk the file.
-        transaction.set_two_phase_commit(true);
-        transaction.set_quick_repair(true);
-        let done = {
-            let table = transaction.open_table(ROWS).map_err(CatalogError::index)?;
-            work(&mut Writing(table))?
-        };
-        transaction.commit().map_err(CatalogError::index)?;
-        Ok(done)
+        guarded(|| {
+            let mut transaction = self.database.begin_write().map_err(CatalogError::index)?;
+            transaction
+                .set_durability(Durability::Immediate)
+                .map_err(CatalogError::index)?;
+            // Two-phase commit, and the allocator saved with each commit, so that opening after a
+            // kill does not walk the file.
+            transaction.set_two_phase_commit(true);
+            transaction.set_quick_repair(true);
+            let done = {
+                let table = transaction.open_table(ROWS).map_err(CatalogError::index)?;
+                let mut writing = Writing {
+                    table,
+                    failure: None,
+                };
+                let done = work(&mut writing);
+                // Half a change must not be committed, whatever became of the operation that made it.
+                writing.failure.take().map_or(done, Err)?
+            };
+            transaction.commit().map_err(CatalogError::index)?;
+            Ok(done)
+        })
     }
+}
+
+/// Calls redb, which takes some of its pages at their word: a damaged one can lead it to a panic,
+/// which must hit the request that met it and nothing else.
+fn guarded<T>(call: impl FnOnce() -> Result<T, CatalogError>) -> Result<T, CatalogError> {
+    // What redb leaves behind is either not used any more (a read) or dropped with its
+    // transaction (a write).
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let said = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
+        let reason = said.unwrap_or("a page that makes no sense");
+        Err(CatalogError::Damaged(reason.to_owned()))
+    })
 }
 
 /// The index's file as redb wants it. It is not locked for itself: whoever opens it holds the
@@ -111,14 +140,33 @@ struct Reading(ReadOnlyTable<&'static [u8], &'static [u8]>);
 /// A file in which nothing was ever committed.
 struct Nothing;
 
-struct Writing<'a>(redb::Table<'a, &'static [u8], &'static [u8]>);
+struct Writing<'a> {
+    table: redb::Table<'a, &'static [u8], &'static [u8]>,
+    /// What broke off a change in the middle.
+    failure: Option<CatalogError>,
+}
+
+impl Writing<'_> {
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(
+            &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+        ) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let changed = guarded(|| change(&mut self.table));
+        if let Err(error) = &changed {
+            self.failure.get_or_insert_with(|| error.clone());
+        }
+        changed
+    }
+}
 
 fn get(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &[u8],
     found: &mut dyn FnMut(&[u8]),
 ) -> Result<bool, CatalogError> {
-    match table.get(key).map_err(CatalogError::index)? {
+    match guarded(|| table.get(key).map_err(CatalogError::index))? {
         Some(value) => {
             found(value.value());
             Ok(true)
@@ -141,12 +189,23 @@ fn range<'a>(
     } else {
         Bound::Included(from)
     };
-    let rows = table
-        .range::<&[u8]>((first, Bound::Excluded(to)))
-        .map_err(CatalogError::index)?;
-    Ok(Box::new(rows.map(|row| {
-        let (key, value) = row.map_err(CatalogError::index)?;
-        Ok((key.value().to_vec(), value.value().to_vec()))
+    let bounds = (first, Bound::Excluded(to));
+    let mut rows = guarded(|| table.range::<&[u8]>(bounds).map_err(CatalogError::index))?;
+    let mut failed = false;
+    Ok(Box::new(std::iter::from_fn(move || {
+        if failed {
+            return None;
+        }
+        let row = guarded(|| {
+            let Some(row) = rows.next() else {
+                return Ok(None);
+            };
+            let (key, value) = row.map_err(CatalogError::index)?;
+            Ok(Some((key.value().to_vec(), value.value().to_vec())))
+        });
+        // Where an iterator fails it would stand still and fail for ever.
+        failed = row.is_err();
+        row.transpose()
     })))
 }
 
@@ -172,22 +231,24 @@ impl RawRead for Nothing {
 
 impl RawRead for Writing<'_> {
     fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<bool, CatalogError> {
-        get(&self.0, key, found)
+        get(&self.table, key, found)
     }
 
     fn range(&self, from: &[u8], exclusive: bool, to: &[u8]) -> Result<RawScan<'_>, CatalogError> {
-        range(&self.0, from, exclusive, to)
+        range(&self.table, from, exclusive, to)
     }
 }
 
 impl RawWrite for Writing<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), CatalogError> {
-        self.0.insert(key, value).map_err(CatalogError::index)?;
-        Ok(())
+        self.change(|table| {
+            table.insert(key, value).map_err(CatalogError::index)?;
+            Ok(())
+        })
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<bool, CatalogError> {
-        Ok(self.0.remove(key).map_err(CatalogError::index)?.is_some())
+        self.change(|table| Ok(table.remove(key).map_err(CatalogError::index)?.is_some()))
     }
 }
 

@@ -86,17 +86,46 @@ impl<K: Key, V: Value> Table<K, V> {
         codec::decode(bytes).map_err(|reason| self.corrupt(reason))
     }
 
-    fn decode_row(&self, (key, value): RawRow) -> Result<(K, V), CatalogError> {
+    fn decode_row(&self, row: RawRow) -> Result<(K, V), CatalogError> {
+        let inspected = self.inspect_row(row);
+        match (inspected.key, inspected.row) {
+            (Some(key), Ok(row)) => Ok((key, row)),
+            (_, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(self.corrupt("a key that does not decode")),
+        }
+    }
+
+    fn inspect_row(&self, (key, value): RawRow) -> Inspected<K, V> {
         let mut reader = KeyReader::new(&key[1..]);
-        let decoded = K::decode(&mut reader)
-            .filter(|_| reader.is_empty())
-            .ok_or_else(|| self.corrupt("a key that does not decode"))?;
-        Ok((decoded, self.open(&key, &value)?))
+        Inspected {
+            key: K::decode(&mut reader).filter(|_| reader.is_empty()),
+            row: self.open(&key, &value),
+            bytes: key,
+        }
+    }
+
+    /// Says that a row is damaged and counts as none.
+    fn lament(&self, key: &[u8], error: &CatalogError) {
+        tracing::error!(
+            key = %key.escape_ascii(),
+            %error,
+            "a damaged row of the index is passed over"
+        );
     }
 }
 
 fn row_checksum(key: &[u8], bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), bytes)
+}
+
+/// A row as it was found, whether it is whole or not.
+pub struct Inspected<K, V> {
+    /// The whole key, with its table's id before it.
+    pub bytes: Vec<u8>,
+    /// The key; `None` if it does not decode.
+    pub key: Option<K>,
+    /// The row, or what is wrong with it. A key of which a bit was flipped has no whole row.
+    pub row: Result<V, CatalogError>,
 }
 
 /// A key, with its table's id before it, and its value.
@@ -142,6 +171,22 @@ pub trait Rows {
         value.transpose()
     }
 
+    /// As [`Rows::get`] for rows that are written again when somebody pushes: a damaged one is
+    /// logged and counts as none, so that it is answered as missing and the push heals it.
+    fn get_sound<K: Key, V: Value>(
+        &self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Result<Option<V>, CatalogError> {
+        match self.get(table, key) {
+            Err(error @ CatalogError::Corrupt { .. }) => {
+                table.lament(&table.key(key), &error);
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
     /// Whether there is a row under `key`.
     fn contains<K: Key, V: Value>(
         &self,
@@ -159,6 +204,54 @@ pub trait Rows {
         prefix: &[u8],
         after: Option<&[u8]>,
     ) -> Result<impl Iterator<Item = Result<(K, V), CatalogError>> + 'a, CatalogError> {
+        let rows = self.scan_raw(table, prefix, after)?;
+        Ok(rows.map(move |row| table.decode_row(row?)))
+    }
+
+    /// As [`Rows::scan`], passing over damaged rows, which are logged: a list lacks what is
+    /// damaged, and nothing else.
+    fn scan_sound<'a, K: Key + 'a, V: Value + 'a>(
+        &'a self,
+        table: &'a Table<K, V>,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<impl Iterator<Item = Result<(K, V), CatalogError>> + 'a, CatalogError> {
+        let rows = self.inspect(table, prefix, after)?;
+        Ok(rows.filter_map(|row| match row {
+            Ok(Inspected {
+                key: Some(key),
+                row: Ok(row),
+                ..
+            }) => Some(Ok((key, row))),
+            Ok(damaged) => {
+                let error = damaged.row.err();
+                let error = error.unwrap_or_else(|| table.corrupt("a key that does not decode"));
+                table.lament(&damaged.bytes, &error);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }))
+    }
+
+    /// As [`Rows::scan`], with the damaged rows as they are.
+    fn inspect<'a, K: Key + 'a, V: Value + 'a>(
+        &'a self,
+        table: &'a Table<K, V>,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<impl Iterator<Item = Result<Inspected<K, V>, CatalogError>> + 'a, CatalogError>
+    {
+        let rows = self.scan_raw(table, prefix, after)?;
+        Ok(rows.map(move |row| Ok(table.inspect_row(row?))))
+    }
+
+    /// The rows of a scan as bytes.
+    fn scan_raw<'a, K: Key, V: Value>(
+        &'a self,
+        table: &Table<K, V>,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<RawScan<'a>, CatalogError> {
         let mut first = vec![table.id];
         first.extend_from_slice(prefix);
         let end = successor(&first);
@@ -172,8 +265,7 @@ pub trait Rows {
                 first = from.min(end.clone());
             }
         }
-        let rows = self.raw().range(&first, exclusive, &end)?;
-        Ok(rows.map(move |row| table.decode_row(row?)))
+        self.raw().range(&first, exclusive, &end)
     }
 }
 
@@ -233,6 +325,20 @@ impl<'a> Transaction<'a> {
         let value = table.seal(&key, value)?;
         self.map.put(&key, &value)?;
         self.changes.push((key, Some(value)));
+        Ok(())
+    }
+
+    /// Puts bytes that no row has, as damage would.
+    #[cfg(test)]
+    pub fn put_raw<K: Key, V: Value>(
+        &mut self,
+        table: &Table<K, V>,
+        key: &K,
+        bytes: &[u8],
+    ) -> Result<(), CatalogError> {
+        let key = table.key(key);
+        self.map.put(&key, bytes)?;
+        self.changes.push((key, Some(bytes.to_vec())));
         Ok(())
     }
 

@@ -46,7 +46,7 @@ pub(super) fn list(
     let mut last = None;
     'pages: loop {
         let from = after.as_deref().map(within);
-        for row in rows.scan(&OBJECTS, &prefix, from.as_deref())? {
+        for row in rows.scan_sound(&OBJECTS, &prefix, from.as_deref())? {
             let (ObjectKey { key, .. }, row) = row?;
             if page.objects.len() + page.common_prefixes.len() == limit {
                 page.next_token = last;

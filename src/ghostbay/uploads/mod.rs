@@ -64,7 +64,8 @@ fn no_such_upload(id: &UploadId) -> StorageError {
 }
 
 fn find(rows: &impl Rows, scope: &str, id: &UploadId) -> Result<UploadRow, StorageError> {
-    rows.get(&UPLOADS, id)?
+    // Of a damaged session nothing is left; the client begins another.
+    rows.get_sound(&UPLOADS, id)?
         .filter(|row| row.scope == scope)
         .ok_or_else(|| no_such_upload(id))
 }
@@ -156,8 +157,9 @@ impl Uploads {
     {
         let guard = Arc::new(self.sessions.acquire(*id).await);
         let snapshot = self.ingest.catalog.read()?;
-        let Some(row) = snapshot.get(&UPLOADS, id)?.filter(|row| row.scope == scope) else {
-            return match snapshot.get(&FINISHED, id)? {
+        let session = snapshot.get_sound(&UPLOADS, id)?;
+        let Some(row) = session.filter(|row| row.scope == scope) else {
+            return match snapshot.get_sound(&FINISHED, id)? {
                 Some(row) if row.scope == scope && row.digest == *digest => Ok(()),
                 _ => Err(no_such_upload(id).into()),
             };
@@ -241,7 +243,7 @@ impl Uploads {
         self.ingest
             .catalog
             .transact(move |transaction| {
-                let Some(row) = transaction.get(&UPLOADS, &id)? else {
+                let Some(row) = transaction.get_sound(&UPLOADS, &id)? else {
                     return Err(no_such_upload(&id));
                 };
                 transaction.delete(&UPLOADS, &id)?;
@@ -257,7 +259,7 @@ impl Uploads {
         let before = now_ms.saturating_sub(FINISHED_KEPT_MS);
         let due = {
             let snapshot = self.ingest.catalog.read()?;
-            let rows = snapshot.scan(&FINISHED_BY_TIME, &[], None)?;
+            let rows = snapshot.scan_sound(&FINISHED_BY_TIME, &[], None)?;
             let mut due = Vec::new();
             for row in rows.take(ROWS_MAX) {
                 let (key, ()) = row?;

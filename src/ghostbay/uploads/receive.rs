@@ -121,7 +121,7 @@ pub(super) fn at(
     base: u64,
 ) -> Result<UploadRow, StorageError> {
     let row = transaction
-        .get(&UPLOADS, id)?
+        .get_sound(&UPLOADS, id)?
         .ok_or_else(|| no_such_upload(id))?;
     in_order(&row, Some(base))?;
     Ok(row)

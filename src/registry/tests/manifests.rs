@@ -292,7 +292,7 @@ async fn pushing_a_damaged_manifest_again_heals_it() {
     damage.unwrap();
     let reference = Reference::Digest(digest);
     let error = refused(store.manifest(&a, &reference));
-    assert!(matches!(error, RegistryError::Damaged { .. }));
+    assert!(matches!(error, RegistryError::ManifestUnknown { .. }));
     store.store(&a, &document).await;
     let healed = store.manifest(&a, &reference).unwrap();
     assert_eq!(healed.bytes, document.to_string());

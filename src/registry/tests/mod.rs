@@ -1,6 +1,7 @@
 //! The registry's rules over a real store in a temporary directory.
 
 mod blobs;
+mod damage;
 mod listings;
 mod management;
 mod manifests;
