@@ -22,8 +22,6 @@ pub enum SyncPoint {
     SmallBodies,
     /// The name of a new pack (O5).
     PackName,
-    /// That packs without content are gone; recovery would remove them again (O8).
-    PackRemoval,
     /// The pages of the index (O2).
     Index,
     /// The names of the index and of the store's directories (O5).

@@ -8,7 +8,7 @@
 //! * `ingest`, `read`: bodies on their way in and out
 //! * [`recovery`]: from what lies there to a store that can serve; [`rebuild`]: a lost index
 //! * [`admin`]: what an operator may ask of a running store
-//! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives
+//! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives; [`sim`]: a simulated disk
 
 pub mod admin;
 mod blocking;
@@ -28,6 +28,7 @@ mod read;
 pub mod rebuild;
 pub mod recovery;
 mod sessions;
+pub mod sim;
 pub mod uploads;
 
 pub use clock::now_ms;

@@ -10,7 +10,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::catalog::Rows;
-use super::disk::{Disk, SyncPoint};
+use super::disk::Disk;
 use super::error::StorageError;
 use super::pack::accounts::PACKS;
 use super::pack::file::{file_name, parse_file_name};
@@ -123,7 +123,6 @@ pub fn apply(
     space: &PackSpace,
     store: Uuid,
 ) -> io::Result<()> {
-    let mut removed = false;
     let mut uncut = Vec::new();
     for step in &plan.steps {
         match *step {
@@ -136,8 +135,8 @@ pub fn apply(
             }
             Step::Remove { pack } => {
                 tracing::info!(%pack, "removing a pack that holds nothing acknowledged");
+                // Not synced: one that comes back is removed again.
                 disk.remove(&directory.join(file_name(pack)))?;
-                removed = true;
             }
             // Appended to, what was not cut would be taken for records by a walk.
             Step::Resume { pack, .. } if uncut.contains(&pack) => {}
@@ -150,9 +149,6 @@ pub fn apply(
                 tracing::error!(%pack, tail, "a pack that the index names is missing: what it held cannot be read");
             }
         }
-    }
-    if removed {
-        disk.sync_directory(directory, SyncPoint::PackRemoval)?;
     }
     Ok(())
 }
