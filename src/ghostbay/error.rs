@@ -126,6 +126,28 @@ pub enum StorageError {
     Catalog(#[from] CatalogError),
 }
 
+impl StorageError {
+    /// Whether the store could not do it for a cause outside of the request, such as a failing or
+    /// full disk, and may be able to later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            StorageError::Write(_) | StorageError::File { .. } => true,
+            StorageError::Catalog(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+
+    /// What is wrong, without the names of files.
+    pub fn reason(&self) -> String {
+        match self {
+            StorageError::File { what, source, .. } => {
+                format!("{what} a file of the store: {source}")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 /// At most 128 characters of something that a caller sent, for an error.
 pub(super) fn excerpt(text: &str) -> String {
     text.chars().take(128).collect()

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::blocking::blocking;
 use super::catalog::change_log::{ChangeLog, LogPlace, LogVerifier};
-use super::catalog::{Catalog, CatalogError, OpenCatalog, Rows, schema};
+use super::catalog::{Catalog, CatalogError, IndexPlace, OpenCatalog, Rows, schema};
 use super::clock::now_ms;
 use super::disk::{Disk, OsDisk, SyncPoint};
 use super::engine::ByteStream;
@@ -287,9 +287,11 @@ fn open(
     let index = directory.join(INDEX_FILE);
     refuse_remains_without_index(&*disk, &index, [&packs, &log])?;
     let catalog = OpenCatalog::open(
-        &*disk,
-        &index,
-        options.index_cache_bytes,
+        IndexPlace {
+            disk: disk.clone(),
+            path: index.clone(),
+            cache_bytes: options.index_cache_bytes,
+        },
         crate::migrations::STEPS,
     )?;
     // The names of the index and of the packs' directory are durable before anything that is

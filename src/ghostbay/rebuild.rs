@@ -2,14 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::catalog::NEW_SUFFIX;
 use super::catalog::rebuild::{RebuildError, Rebuilt, rebuild as rebuild_index};
 use super::clock::now_ms;
 use super::disk::{Disk, OsDisk, SyncPoint};
 use super::error::StorageError;
 use super::local::{EngineOptions, INDEX_FILE, LOG_DIRECTORY};
-
-/// Name of an index that is being made.
-const NEW_INDEX_FILE: &str = "index.redb.new";
 
 /// What was done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,13 +32,17 @@ pub enum RebuildStoreError {
 /// Makes a new index for the stopped store in `directory`. An index that is there is kept under
 /// another name; it is left alone until the new one is whole and durable.
 pub fn rebuild(directory: &Path) -> Result<RebuiltStore, RebuildStoreError> {
-    let disk = OsDisk;
+    rebuild_on(&OsDisk, directory)
+}
+
+/// As [`rebuild`], on a disk of the caller's.
+pub fn rebuild_on(disk: &dyn Disk, directory: &Path) -> Result<RebuiltStore, RebuildStoreError> {
     let failed = |what: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| StorageError::File { what, path, source }
     };
     let _lock = disk.lock(directory)?;
-    let new = directory.join(NEW_INDEX_FILE);
+    let new = directory.join(format!("{INDEX_FILE}{NEW_SUFFIX}"));
     match disk.remove(&new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(failed("cannot remove", &new)(error).into());
@@ -48,7 +50,7 @@ pub fn rebuild(directory: &Path) -> Result<RebuiltStore, RebuildStoreError> {
         _ => {}
     }
     let cache_bytes = EngineOptions::default().index_cache_bytes;
-    let rebuilt = rebuild_index(&disk, &new, cache_bytes, &directory.join(LOG_DIRECTORY));
+    let rebuilt = rebuild_index(disk, &new, cache_bytes, &directory.join(LOG_DIRECTORY));
     let rebuilt = rebuilt.inspect_err(|_| {
         // A beginning is of no use to anybody, and the next attempt removes it as well.
         let _ = disk.remove(&new);

@@ -119,7 +119,7 @@ impl ApiError {
     }
 
     /// 503: not now.
-    pub fn unavailable(message: &str, cause: impl Into<anyhow::Error>) -> Self {
+    pub fn unavailable(message: impl Into<String>, cause: impl Into<anyhow::Error>) -> Self {
         let mut error = ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::Unavailable,
@@ -259,6 +259,10 @@ impl From<RegistryError> for ApiError {
                 StatusCode::METHOD_NOT_ALLOWED
             }
             RegistryError::Storage(_) if is_disk_full(&error) => return ApiError::disk_full(error),
+            RegistryError::Storage(storage) if storage.is_passing() => {
+                let message = "the server cannot read or write its data at present; try again";
+                return ApiError::unavailable(message, error);
+            }
             RegistryError::Storage(_) => return ApiError::internal(error),
         };
         let mut answer = ApiError::new(status, code, message);

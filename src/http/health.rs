@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::error::ApiError;
+use crate::ghostbay::StorageError;
 
 /// `/healthz`: whoever reads this is talking to a running process.
 pub fn alive() -> Response {
@@ -14,9 +15,11 @@ pub fn alive() -> Response {
 pub async fn ready(api: &Api) -> Result<Response, ApiError> {
     match (api.ready)().await {
         Ok(()) => Ok("ready\n".into_response()),
-        Err(error) => Err(ApiError::unavailable(
-            "the store cannot serve at present",
-            error,
-        )),
+        Err(error) => {
+            let reason = error.downcast_ref::<StorageError>();
+            let reason = reason.map_or_else(|| "its log says why".to_owned(), StorageError::reason);
+            let message = format!("the store cannot serve at present: {reason}");
+            Err(ApiError::unavailable(message, error))
+        }
     }
 }

@@ -6,15 +6,16 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::error::CatalogError;
-use super::redb_map::RedbMap;
+use super::index::Index;
 use super::schema;
-use super::table::{Change, RawWrite, Rows, Snapshot, Transaction};
+use super::table::{Change, RawWrite, Snapshot, Transaction};
 use crate::ghostbay::pack::{Extent, SmallBody};
 
 /// Operations that one transaction takes in at most; it bounds the memory of a batch and the
@@ -24,6 +25,15 @@ const BATCH_OPERATIONS_MAX: usize = 1024;
 /// A batch whose small bodies have grown to this takes in no more: they are gathered in one
 /// buffer.
 const BATCH_BODY_BYTES_MAX: usize = 32 << 20;
+
+/// How often an idle committer looks after the index.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A failed index is opened again after this, and after twice as long each time that fails.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// The longest pause between two attempts.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// Where the committer puts small bodies: appended together, durable when `append` returns.
 pub trait SmallBodies: Send {
@@ -41,6 +51,11 @@ pub trait CommitListener: Send {
         changes: &[Change],
         state: &dyn Fn() -> Result<Snapshot, CatalogError>,
     );
+
+    /// Called when the index was opened again and stands behind transaction `sequence`, which
+    /// [`CommitListener::committed`] may not have been told of: its commit failed, and is done
+    /// all the same.
+    fn reopened(&mut self, sequence: u64);
 }
 
 /// An operation in the queue.
@@ -119,27 +134,45 @@ pub(super) type Failure = Arc<Mutex<Option<CatalogError>>>;
 
 /// The thread that owns writing.
 pub(super) struct Committer {
-    map: Arc<RedbMap>,
+    index: Arc<Index>,
     bodies: Box<dyn SmallBodies>,
     listener: Box<dyn CommitListener>,
     sequence: u64,
     failure: Failure,
+    /// When the index is to be opened again at the soonest, and how long to wait behind that.
+    retry: Retry,
+}
+
+/// How often a failed index is opened again.
+struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry {
+            at: Instant::now(),
+            pause: RETRY_PAUSE_MIN,
+        }
+    }
 }
 
 impl Committer {
     /// A committer that goes on behind transaction `sequence`.
     pub fn new(
-        map: Arc<RedbMap>,
+        index: Arc<Index>,
         bodies: Box<dyn SmallBodies>,
         listener: Box<dyn CommitListener>,
         sequence: u64,
     ) -> Self {
         Committer {
-            map,
+            index,
             bodies,
             listener,
             sequence,
             failure: Failure::default(),
+            retry: Retry::default(),
         }
     }
 
@@ -155,7 +188,16 @@ impl Committer {
 
     /// Commits until every sender is gone and the queue is empty.
     pub fn run(mut self, queue: &Receiver<Box<dyn Job>>) {
-        while let Ok(first) = queue.recv() {
+        loop {
+            let first = match queue.recv_timeout(LOOK_INTERVAL) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    // A read may have found the index failed: it comes back without a write.
+                    self.see_to_index();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let body_bytes = |job: &dyn Job| job.body().map_or(0, |body| body.bytes.len());
             let mut bytes = body_bytes(&*first);
             let mut batch = vec![first];
@@ -172,7 +214,51 @@ impl Committer {
         }
     }
 
+    /// Opens a failed index again; whether it can be written.
+    fn see_to_index(&mut self) -> bool {
+        if !self.index.has_failed() {
+            return true;
+        }
+        if Instant::now() < self.retry.at {
+            return false;
+        }
+        let reopened = self
+            .index
+            .reopen()
+            .and_then(|()| schema::sequence(&Snapshot::new(self.index.read()?)));
+        match reopened {
+            Ok(sequence) => {
+                tracing::warn!(sequence, "the index was opened again and takes writes");
+                self.sequence = sequence;
+                self.listener.reopened(sequence);
+                self.note(None);
+                self.retry = Retry::default();
+                true
+            }
+            Err(error) => {
+                let pause = self.retry.pause;
+                tracing::error!(%error, ?pause, "the index could not be opened again");
+                self.note(Some(&error));
+                self.retry = Retry {
+                    at: Instant::now() + pause,
+                    pause: RETRY_PAUSE_MAX.min(2 * pause),
+                };
+                false
+            }
+        }
+    }
+
     fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        // Before anything is written for a commit that cannot be.
+        if !self.see_to_index() {
+            let why = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            let error = why.clone().unwrap_or(CatalogError::Closed);
+            drop(why);
+            for job in batch {
+                job.answer(Err(error.clone()));
+            }
+            return;
+        }
         let outcome = self.append_bodies(&batch).and_then(|extents| {
             let mut refused = vec![false; batch.len()];
             // An operation that fails after it wrote spoils the transaction: it is dropped and
@@ -190,9 +276,10 @@ impl Committer {
                 if !changes.is_empty() {
                     self.note(None);
                     self.sequence += 1;
-                    let map = &self.map;
-                    self.listener
-                        .committed(self.sequence, &changes, &|| Ok(Snapshot::new(map.read()?)));
+                    let index = &self.index;
+                    self.listener.committed(self.sequence, &changes, &|| {
+                        Ok(Snapshot::new(index.read()?))
+                    });
                 }
                 Ok(())
             }
@@ -200,6 +287,9 @@ impl Committer {
                 tracing::error!(%error, operations = batch.len(), "a commit failed");
                 if matches!(error, CatalogError::Index(_) | CatalogError::Damaged(_)) {
                     self.note(Some(&error));
+                    // Whether the commit is done is settled before anybody is told that it
+                    // failed: nobody sees it undone first and done later.
+                    self.see_to_index();
                 }
                 Err(error)
             }
@@ -261,7 +351,7 @@ impl Committer {
             }
             schema::set_sequence(&mut Transaction::new(rows, &mut changes), self.sequence + 1)
         };
-        match self.map.write(work) {
+        match self.index.write(work) {
             Ok(()) => Ok(Attempt::Committed(changes)),
             Err(_) if spoiled => Ok(Attempt::Spoiled),
             // Nothing to write: no commit, no fsync.
@@ -281,11 +371,6 @@ pub(super) fn send(queue: &Sender<Box<dyn Job>>, job: Box<dyn Job>) {
     if let Err(unsent) = queue.send(job) {
         unsent.0.answer(Err(CatalogError::Closed));
     }
-}
-
-/// The sequence that the index stands at.
-pub(super) fn sequence(rows: &impl Rows) -> Result<u64, CatalogError> {
-    schema::sequence(rows)
 }
 
 #[cfg(test)]

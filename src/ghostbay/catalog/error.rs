@@ -7,7 +7,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CatalogError {
     /// The index file could not be read or written.
-    #[error("the index failed: {0}; see that its disk is healthy and has room, then restart")]
+    #[error(
+        "the index failed: {0}; see that its disk is healthy and has room: it is opened again by itself"
+    )]
     Index(#[source] Arc<redb::Error>),
     /// The index's file holds what redb cannot have written.
     #[error(
@@ -49,6 +51,20 @@ pub enum CatalogError {
 }
 
 impl CatalogError {
+    /// Whether a later attempt may succeed: the disk failed, not what lies on it.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            CatalogError::Index(error) => {
+                matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo)
+            }
+            CatalogError::Body(_) | CatalogError::Log(_) | CatalogError::Closed => true,
+            CatalogError::Damaged(_)
+            | CatalogError::Corrupt { .. }
+            | CatalogError::NewerSchema { .. }
+            | CatalogError::Panicked => false,
+        }
+    }
+
     pub(super) fn index(error: impl Into<redb::Error>) -> Self {
         match error.into() {
             redb::Error::Corrupted(reason) => CatalogError::Damaged(reason),

@@ -2,7 +2,8 @@
 //!
 //! * [`table`]: typed tables, snapshots and transactions
 //! * [`key`], [`codec`]: keys and rows as bytes
-//! * `redb_map`: the map on redb, whose types stay there
+//! * `index`: the file of the index, opened again when it fails; `redb_map`, `pages`: the map on
+//!   redb, whose types stay there
 //! * `committer`: group commit
 //! * [`change_log`]: what the index can be made again from; [`rebuild`]: doing so
 //! * [`schema`]: what the catalog says of itself, and the steps from version to version
@@ -11,13 +12,14 @@ pub mod change_log;
 pub mod codec;
 mod committer;
 mod error;
+mod index;
 pub mod key;
+mod pages;
 pub mod rebuild;
 mod redb_map;
 pub mod schema;
 pub mod table;
 
-use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -25,36 +27,40 @@ use std::thread::JoinHandle;
 pub use codec::Value;
 pub use committer::{CommitListener, SmallBodies};
 pub use error::CatalogError;
+pub use index::{IndexPlace, NEW_SUFFIX};
 pub use key::{Key, KeyReader, KeyWriter};
 pub use table::{Change, Rows, Snapshot, Table, TableInfo, Transaction};
 
 use committer::{Committer, Failure, Job, Operation};
-use redb_map::RedbMap;
+use index::Index;
 
-use super::disk::Disk;
 use super::pack::{Extent, SmallBody};
 
 /// A catalog whose index is open and migrated, but that nothing writes to yet.
 pub struct OpenCatalog {
-    map: Arc<RedbMap>,
+    index: Arc<Index>,
     sequence: u64,
     migrated: bool,
 }
 
 impl OpenCatalog {
-    /// Opens the index at `path`, making it if it is not there, and brings it to the newest
+    /// Opens the index at `place`, making it if it is not there, and brings it to the newest
     /// schema of `steps`.
-    pub fn open(
-        disk: &dyn Disk,
-        path: &Path,
-        cache_bytes: usize,
-        steps: &[schema::Step],
-    ) -> Result<Self, CatalogError> {
-        let map = Arc::new(RedbMap::open(disk, path, cache_bytes)?);
-        let migrated = schema::migrate(&map, steps)?;
-        let sequence = committer::sequence(&Snapshot::new(map.read()?))?;
+    pub fn open(place: IndexPlace, steps: &[schema::Step]) -> Result<Self, CatalogError> {
+        let (map, migrated) = match place.open()? {
+            Some(map) => {
+                let migrated = schema::migrate(&map, steps)?;
+                (map, migrated)
+            }
+            None => (
+                place.make(|map| schema::migrate(map, steps).map(drop))?,
+                true,
+            ),
+        };
+        let index = Arc::new(Index::new(place, map));
+        let sequence = schema::sequence(&Snapshot::new(index.read()?))?;
         Ok(OpenCatalog {
-            map,
+            index,
             sequence,
             migrated,
         })
@@ -62,7 +68,7 @@ impl OpenCatalog {
 
     /// The state as it was found.
     pub fn read(&self) -> Result<Snapshot, CatalogError> {
-        Ok(Snapshot::new(self.map.read()?))
+        Ok(Snapshot::new(self.index.read()?))
     }
 
     /// Sequence number of the last transaction.
@@ -82,13 +88,13 @@ impl OpenCatalog {
         listener: Box<dyn CommitListener>,
     ) -> std::io::Result<Catalog> {
         let (queue, jobs) = channel::<Box<dyn Job>>();
-        let committer = Committer::new(self.map.clone(), bodies, listener, self.sequence);
+        let committer = Committer::new(self.index.clone(), bodies, listener, self.sequence);
         let failure = committer.failure();
         let thread = std::thread::Builder::new()
             .name("committer".into())
             .spawn(move || committer.run(&jobs))?;
         Ok(Catalog {
-            map: self.map,
+            index: self.index,
             writer: Arc::new(Mutex::new(Some(Writer { queue, thread }))),
             failure,
         })
@@ -103,7 +109,7 @@ struct Writer {
 /// The catalog of a running store. Cheap to clone.
 #[derive(Clone)]
 pub struct Catalog {
-    map: Arc<RedbMap>,
+    index: Arc<Index>,
     writer: Arc<Mutex<Option<Writer>>>,
     failure: Failure,
 }
@@ -111,7 +117,7 @@ pub struct Catalog {
 impl Catalog {
     /// The state after the last commit.
     pub fn read(&self) -> Result<Snapshot, CatalogError> {
-        Ok(Snapshot::new(self.map.read()?))
+        Ok(Snapshot::new(self.index.read()?))
     }
 
     /// Runs `operation` in a transaction and answers when it is durable.
@@ -174,7 +180,7 @@ impl Catalog {
     }
 
     /// Whether a transaction would be taken: an error if the catalog is closed, or if the index
-    /// failed in the last commit, from which it does not recover by itself.
+    /// failed and could not be opened again yet.
     pub fn writable(&self) -> Result<(), CatalogError> {
         if self.is_closed() {
             return Err(CatalogError::Closed);

@@ -1,11 +1,10 @@
 //! The ordered map on redb: the only file that knows redb's types.
 
-use std::fmt;
-use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{
     Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend,
@@ -13,8 +12,9 @@ use redb::{
 };
 
 use super::error::CatalogError;
+use super::pages::{Pages, View};
 use super::table::{RawRead, RawScan, RawWrite, Transaction};
-use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
+use crate::ghostbay::disk::Disk;
 
 /// All rows of all tables.
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
@@ -22,38 +22,106 @@ const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows"
 /// The index file.
 pub(super) struct RedbMap {
     database: Database,
+    health: Arc<Health>,
+    writable: bool,
+}
+
+/// What has gone wrong with an index since it was opened.
+#[derive(Default)]
+pub(super) struct Health {
+    /// Its file could not be read or written. redb refuses everything from then on.
+    pub failed: AtomicBool,
+    /// Its file could not be synced: what of it is on the disk is not known (ORDERING.md, O7).
+    pub sync_failed: AtomicBool,
+}
+
+impl Health {
+    /// The catalog's error for one of redb's; notes one that redb does not recover from.
+    fn error(&self, error: impl Into<redb::Error>) -> CatalogError {
+        let error = error.into();
+        if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+            self.failed.store(true, Ordering::Release);
+        }
+        CatalogError::index(error)
+    }
 }
 
 impl RedbMap {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it. It is not locked for itself: whoever opens it holds the data
+    /// directory.
     ///
     /// `cache_bytes` bounds redb's page cache; its own default is 1 GiB.
     pub fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Self, CatalogError> {
-        let file = disk
-            .exists(path)
-            .and_then(|exists| match exists {
-                true => disk.open(path),
-                false => disk.create(path),
-            })
-            .map_err(|error| CatalogError::index(redb::Error::Io(error)))?;
+        Self::open_noting(disk, path, cache_bytes, Arc::default())
+    }
+
+    /// As [`RedbMap::open`]; `health` says what went wrong also where opening fails.
+    pub fn open_noting(
+        disk: &dyn Disk,
+        path: &Path,
+        cache_bytes: usize,
+        health: Arc<Health>,
+    ) -> Result<Self, CatalogError> {
+        let file = disk.exists(path).and_then(|exists| match exists {
+            true => disk.open(path),
+            false => disk.create(path),
+        });
+        let file = file.map_err(|error| health.error(redb::Error::Io(error)))?;
+        let pages = Pages::new(file, health.clone());
+        Self::with(pages, cache_bytes, health, true)
+    }
+
+    /// Opens a file to read it alone: not a byte of it is changed, also where redb has something
+    /// to mend.
+    pub fn view(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Self, CatalogError> {
+        let health = Arc::new(Health::default());
+        let view = disk.open(path).and_then(View::new);
+        let view = view.map_err(|error| health.error(redb::Error::Io(error)))?;
+        Self::with(view, cache_bytes, health, false)
+    }
+
+    fn with(
+        backend: impl StorageBackend,
+        cache_bytes: usize,
+        health: Arc<Health>,
+        writable: bool,
+    ) -> Result<Self, CatalogError> {
         let mut builder = Database::builder();
         builder.set_cache_size(cache_bytes);
         let database = guarded(|| {
             builder
-                .create_with_backend(Pages(file))
-                .map_err(CatalogError::index)
+                .create_with_backend(backend)
+                .map_err(|error| health.error(error))
         })?;
-        Ok(RedbMap { database })
+        Ok(RedbMap {
+            database,
+            health,
+            writable,
+        })
+    }
+
+    /// What has gone wrong so far.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether it was opened to write.
+    pub fn is_writable(&self) -> bool {
+        self.writable
     }
 
     /// The state after the last commit. `None` while no transaction has been committed.
     pub fn read(&self) -> Result<Box<dyn RawRead + Send>, CatalogError> {
         guarded(|| {
-            let transaction = self.database.begin_read().map_err(CatalogError::index)?;
+            let transaction = self.database.begin_read();
+            let transaction = transaction.map_err(|error| self.health.error(error))?;
             match transaction.open_table(ROWS) {
-                Ok(table) => Ok(Box::new(Reading(table)) as Box<dyn RawRead + Send>),
+                Ok(table) => {
+                    let reading = Reading(table, self.health.clone());
+                    Ok(Box::new(reading) as Box<dyn RawRead + Send>)
+                }
                 Err(redb::TableError::TableDoesNotExist(_)) => Ok(Box::new(Nothing)),
-                Err(error) => Err(CatalogError::index(error)),
+                Err(error) => Err(self.health.error(error)),
             }
         })
     }
@@ -64,25 +132,30 @@ impl RedbMap {
         work: impl FnOnce(&mut dyn RawWrite) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
         guarded(|| {
-            let mut transaction = self.database.begin_write().map_err(CatalogError::index)?;
+            let transaction = self.database.begin_write();
+            let mut transaction = transaction.map_err(|error| self.health.error(error))?;
             transaction
                 .set_durability(Durability::Immediate)
-                .map_err(CatalogError::index)?;
+                .map_err(|error| self.health.error(error))?;
             // Two-phase commit, and the allocator saved with each commit, so that opening after a
             // kill does not walk the file.
             transaction.set_two_phase_commit(true);
             transaction.set_quick_repair(true);
             let done = {
-                let table = transaction.open_table(ROWS).map_err(CatalogError::index)?;
+                let table = transaction.open_table(ROWS);
+                let table = table.map_err(|error| self.health.error(error))?;
                 let mut writing = Writing {
                     table,
+                    health: &self.health,
                     failure: None,
                 };
                 let done = work(&mut writing);
                 // Half a change must not be committed, whatever became of the operation that made it.
                 writing.failure.take().map_or(done, Err)?
             };
-            transaction.commit().map_err(CatalogError::index)?;
+            transaction
+                .commit()
+                .map_err(|error| self.health.error(error))?;
             Ok(done)
         })
     }
@@ -103,45 +176,14 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, CatalogError>) -> Result<T, Catal
     })
 }
 
-/// The index's file as redb wants it. It is not locked for itself: whoever opens it holds the
-/// data directory.
-struct Pages(Arc<dyn DiskFile>);
-
-impl fmt::Debug for Pages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the index's file")
-    }
-}
-
-impl StorageBackend for Pages {
-    fn len(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.truncate(length)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data(SyncPoint::Index)
-    }
-
-    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_at(bytes, offset)
-    }
-}
-
-struct Reading(ReadOnlyTable<&'static [u8], &'static [u8]>);
+struct Reading(ReadOnlyTable<&'static [u8], &'static [u8]>, Arc<Health>);
 
 /// A file in which nothing was ever committed.
 struct Nothing;
 
 struct Writing<'a> {
     table: redb::Table<'a, &'static [u8], &'static [u8]>,
+    health: &'a Health,
     /// What broke off a change in the middle.
     failure: Option<CatalogError>,
 }
@@ -163,10 +205,11 @@ impl Writing<'_> {
 
 fn get(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    health: &Health,
     key: &[u8],
     found: &mut dyn FnMut(&[u8]),
 ) -> Result<bool, CatalogError> {
-    match guarded(|| table.get(key).map_err(CatalogError::index))? {
+    match guarded(|| table.get(key).map_err(|error| health.error(error)))? {
         Some(value) => {
             found(value.value());
             Ok(true)
@@ -177,6 +220,7 @@ fn get(
 
 fn range<'a>(
     table: &'a impl ReadableTable<&'static [u8], &'static [u8]>,
+    health: &'a Health,
     from: &[u8],
     exclusive: bool,
     to: &[u8],
@@ -190,7 +234,11 @@ fn range<'a>(
         Bound::Included(from)
     };
     let bounds = (first, Bound::Excluded(to));
-    let mut rows = guarded(|| table.range::<&[u8]>(bounds).map_err(CatalogError::index))?;
+    let mut rows = guarded(|| {
+        table
+            .range::<&[u8]>(bounds)
+            .map_err(|error| health.error(error))
+    })?;
     let mut failed = false;
     Ok(Box::new(std::iter::from_fn(move || {
         if failed {
@@ -200,7 +248,7 @@ fn range<'a>(
             let Some(row) = rows.next() else {
                 return Ok(None);
             };
-            let (key, value) = row.map_err(CatalogError::index)?;
+            let (key, value) = row.map_err(|error| health.error(error))?;
             Ok(Some((key.value().to_vec(), value.value().to_vec())))
         });
         // Where an iterator fails it would stand still and fail for ever.
@@ -211,11 +259,11 @@ fn range<'a>(
 
 impl RawRead for Reading {
     fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<bool, CatalogError> {
-        get(&self.0, key, found)
+        get(&self.0, &self.1, key, found)
     }
 
     fn range(&self, from: &[u8], exclusive: bool, to: &[u8]) -> Result<RawScan<'_>, CatalogError> {
-        range(&self.0, from, exclusive, to)
+        range(&self.0, &self.1, from, exclusive, to)
     }
 }
 
@@ -231,24 +279,30 @@ impl RawRead for Nothing {
 
 impl RawRead for Writing<'_> {
     fn get(&self, key: &[u8], found: &mut dyn FnMut(&[u8])) -> Result<bool, CatalogError> {
-        get(&self.table, key, found)
+        get(&self.table, self.health, key, found)
     }
 
     fn range(&self, from: &[u8], exclusive: bool, to: &[u8]) -> Result<RawScan<'_>, CatalogError> {
-        range(&self.table, from, exclusive, to)
+        range(&self.table, self.health, from, exclusive, to)
     }
 }
 
 impl RawWrite for Writing<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), CatalogError> {
+        let health = self.health;
         self.change(|table| {
-            table.insert(key, value).map_err(CatalogError::index)?;
+            let inserted = table.insert(key, value);
+            inserted.map_err(|error| health.error(error))?;
             Ok(())
         })
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<bool, CatalogError> {
-        self.change(|table| Ok(table.remove(key).map_err(CatalogError::index)?.is_some()))
+        let health = self.health;
+        self.change(|table| {
+            let removed = table.remove(key);
+            Ok(removed.map_err(|error| health.error(error))?.is_some())
+        })
     }
 }
 

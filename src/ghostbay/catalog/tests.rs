@@ -35,6 +35,8 @@ impl CommitListener for Heard {
     ) {
         self.0.lock().unwrap().push((sequence, changes.len()));
     }
+
+    fn reopened(&mut self, _: u64) {}
 }
 
 struct Bodies;
@@ -55,8 +57,16 @@ impl SmallBodies for Bodies {
     }
 }
 
+fn place(directory: &Path) -> IndexPlace {
+    IndexPlace {
+        disk: Arc::new(OsDisk),
+        path: directory.join("index.redb"),
+        cache_bytes: 1 << 20,
+    }
+}
+
 fn open(directory: &Path, heard: &Heard) -> Catalog {
-    OpenCatalog::open(&OsDisk, &directory.join("index.redb"), 1 << 20, STEPS)
+    OpenCatalog::open(place(directory), STEPS)
         .unwrap()
         .start(Box::new(Bodies), Box::new(heard.clone()))
         .unwrap()
@@ -214,14 +224,13 @@ async fn a_row_is_not_written_when_its_body_is_not_durable() {
 #[test]
 fn a_newer_index_is_refused_by_naming_both_versions() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("index.redb");
     let newer = [schema::Step {
         version: 9,
         name: "from the future",
         apply: |transaction| schema::set_identity(transaction, uuid::Uuid::nil()),
     }];
-    drop(OpenCatalog::open(&OsDisk, &path, 1 << 20, &newer).unwrap());
-    let error = OpenCatalog::open(&OsDisk, &path, 1 << 20, STEPS)
+    drop(OpenCatalog::open(place(directory.path()), &newer).unwrap());
+    let error = OpenCatalog::open(place(directory.path()), STEPS)
         .err()
         .unwrap();
     assert!(matches!(

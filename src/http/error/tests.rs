@@ -19,12 +19,21 @@ fn failed(kind: io::ErrorKind) -> RegistryError {
 
 #[tokio::test]
 async fn a_failure_of_ours_is_500_and_says_nothing_of_its_cause() {
-    let (status, body) = answer(failed(io::ErrorKind::PermissionDenied)).await;
+    let bucket = "secret".to_owned();
+    let ours = RegistryError::Storage(StorageError::NoSuchBucket { bucket });
+    let (status, body) = answer(ours).await;
     assert_eq!(status, 500);
     assert!(
         !body.contains("secret") && body.contains("X-Request-Id"),
         "{body}"
     );
+}
+
+#[tokio::test]
+async fn a_failing_disk_is_503() {
+    let (status, body) = answer(failed(io::ErrorKind::PermissionDenied)).await;
+    assert_eq!(status, 503);
+    assert!(!body.contains("secret"), "{body}");
 }
 
 #[tokio::test]

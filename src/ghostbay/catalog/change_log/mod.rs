@@ -74,6 +74,8 @@ impl LogPlace {
 pub struct ChangeLog {
     place: LogPlace,
     tail: Option<Tail>,
+    /// The last transaction that it was told of.
+    told: u64,
     /// Bytes of all changes that no checkpoint covers.
     uncovered_bytes: u64,
     shared: Arc<Shared>,
@@ -143,6 +145,7 @@ impl ChangeLog {
         Ok(ChangeLog {
             place,
             tail: Some(tail),
+            told: sequence,
             uncovered_bytes,
             shared,
             syncer: Some(syncer),
@@ -241,6 +244,7 @@ impl CommitListener for ChangeLog {
         changes: &[Change],
         state: &dyn Fn() -> Result<Snapshot, CatalogError>,
     ) {
+        self.told = sequence;
         if let Err(error) = self.append(sequence, changes) {
             // The commit stands: the index has it. Only the log does not, until a checkpoint.
             tracing::error!(%error, sequence, "the change log could not be written");
@@ -257,6 +261,16 @@ impl CommitListener for ChangeLog {
         if let Err(error) = begun {
             tracing::error!(%error, sequence, "no checkpoint of the index could be begun");
             self.tail = None;
+            self.shared.gap.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn reopened(&mut self, sequence: u64) {
+        if self.told < sequence {
+            tracing::warn!(
+                sequence,
+                "the change log misses a transaction; the next commit takes a checkpoint"
+            );
             self.shared.gap.store(true, Ordering::Relaxed);
         }
     }

@@ -1,0 +1,121 @@
+//! The store on a simulated disk: power cuts at any moment, syncs taken away, errors at every
+//! operation. Each failure names the seed that replays it: `DRIFT_SIM_SEED=N`.
+
+mod check;
+mod faults;
+mod model;
+mod sensitivity;
+mod workload;
+
+use drift::ghostbay::sim::{Image, SimDisk, Trace};
+
+use check::{Tally, crash};
+use model::History;
+use workload::{Client, open};
+
+/// Requests of each client in a trace.
+const STEPS: usize = 40;
+
+/// Crash images in all: so many unless `DRIFT_SIM_IMAGES` says otherwise.
+const IMAGES: u64 = 4_000;
+
+/// Crash images that are made of one trace.
+const IMAGES_OF_A_TRACE: u64 = 500;
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable}={value} is no number")),
+    )
+}
+
+/// A seed for this run, or the one that is to be replayed.
+fn seed() -> u64 {
+    number("DRIFT_SIM_SEED").unwrap_or_else(rand::random)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Lets clients work on a new store, restarted now and then, and gives back what was done.
+async fn record(clients: usize, seed: u64) -> (Trace, Vec<History>) {
+    let disk = SimDisk::default();
+    let mut clients: Vec<Client> = (0..clients)
+        .map(|number| Client::new(number, &disk, seed))
+        .collect();
+    for _ in 0..3 {
+        let running = open(&disk).await.unwrap();
+        let work = clients.iter_mut().map(async |client| {
+            for _ in 0..STEPS / 3 {
+                if let Some(workload::Outcome::Failed(error)) = client.step(&running.registry).await
+                {
+                    panic!("a request failed on a good disk: {error:?}");
+                }
+            }
+        });
+        futures::future::join_all(work).await;
+        running.storage.close().await;
+    }
+    let histories = clients.into_iter().map(|client| client.history).collect();
+    (disk.trace(), histories)
+}
+
+/// Crashes traces of `clients` until `images` have been checked, on two threads.
+fn crash_many(clients: usize, images: u64) -> Tally {
+    let first = seed();
+    let traces = match number("DRIFT_SIM_SEED") {
+        Some(_) => 1,
+        None => images.div_ceil(IMAGES_OF_A_TRACE),
+    };
+    let next = std::sync::atomic::AtomicU64::new(0);
+    let tally = std::sync::Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let trace = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if trace >= traces {
+                        break;
+                    }
+                    let seed = first.wrapping_add(trace);
+                    let outcome = runtime().block_on(async {
+                        let (trace, histories) = record(clients, seed).await;
+                        crash(
+                            &Image::default(),
+                            &trace,
+                            &histories,
+                            seed,
+                            IMAGES_OF_A_TRACE,
+                        )
+                        .await
+                    });
+                    let done = outcome.unwrap_or_else(|what| {
+                        panic!("DRIFT_SIM_SEED={seed} with {clients} clients: {what}")
+                    });
+                    let mut tally = tally.lock().unwrap();
+                    tally.images += done.images;
+                    tally.recrashed += done.recrashed;
+                }
+            });
+        }
+    });
+    tally.into_inner().unwrap()
+}
+
+#[test]
+fn no_crash_of_one_client_breaks_a_promise() {
+    let tally = crash_many(1, number("DRIFT_SIM_IMAGES").unwrap_or(IMAGES) / 2);
+    println!("{tally:?}");
+}
+
+#[test]
+fn no_crash_of_clients_that_share_commits_breaks_a_promise() {
+    let tally = crash_many(4, number("DRIFT_SIM_IMAGES").unwrap_or(IMAGES) / 2);
+    println!("{tally:?}");
+}

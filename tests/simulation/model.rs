@@ -1,0 +1,135 @@
+//! What a client knows to be true: the state of its repositories behind each of its requests.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use drift::digest::Digest;
+use drift::ghostbay::engine::ByteStream;
+use drift::ghostbay::uploads::UploadId;
+use drift::oci::{Reference, RepositoryName, Tag};
+use drift::registry::{Page, Registry, RegistryError};
+use futures::StreamExt;
+
+/// A repository as its client sees it.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Repository {
+    /// Blobs; all of them read back whole.
+    pub blobs: BTreeMap<Digest, ()>,
+    /// Manifests.
+    pub manifests: BTreeMap<Digest, ()>,
+    /// Where the tags point.
+    pub tags: BTreeMap<Tag, Digest>,
+    /// Uploads under way and the bytes that they hold.
+    pub uploads: BTreeMap<UploadId, u64>,
+}
+
+/// All repositories of one client.
+pub type State = BTreeMap<RepositoryName, Repository>;
+
+/// The states that a client went through, and everything that it ever sent.
+#[derive(Default)]
+pub struct History {
+    /// The state behind each request; the first is that before any.
+    pub states: Vec<State>,
+    /// Blobs and manifests by digest.
+    pub content: BTreeMap<Digest, Bytes>,
+    /// Uploads and the whole of what they are to hold.
+    pub uploads: BTreeMap<UploadId, Bytes>,
+}
+
+/// Reads what a registry has of a client's. An answer that is neither a whole one nor "there is
+/// none" is an error.
+pub async fn observe(registry: &Registry, history: &History) -> Result<State, String> {
+    let mut state = State::new();
+    for name in history.states[0].keys() {
+        let mut found = Repository::default();
+        for (digest, bytes) in &history.content {
+            match registry.blob(name, digest) {
+                Ok(blob) => {
+                    let read = collect(blob.read(0..blob.size)).await;
+                    let read = read.map_err(|error| format!("blob {digest}: {error:#}"))?;
+                    if read != *bytes {
+                        return Err(format!("I4: blob {digest} has other bytes"));
+                    }
+                    found.blobs.insert(*digest, ());
+                }
+                Err(RegistryError::BlobUnknown { .. }) => {}
+                Err(error) => return Err(format!("blob {digest}: {error:?}")),
+            }
+            match registry.manifest(name, &Reference::Digest(*digest)) {
+                Ok(manifest) if manifest.bytes == *bytes => {
+                    found.manifests.insert(*digest, ());
+                }
+                Ok(_) => return Err(format!("I4: manifest {digest} has other bytes")),
+                Err(RegistryError::ManifestUnknown { .. }) => {}
+                Err(error) => return Err(format!("manifest {digest}: {error:?}")),
+            }
+        }
+        let page = Page {
+            limit: 1000,
+            last: None,
+        };
+        let tags = match registry.tags(name, page) {
+            Ok(listing) => listing.names,
+            Err(RegistryError::NameUnknown { .. }) => Vec::new(),
+            Err(error) => return Err(format!("tags: {error:?}")),
+        };
+        for tag in tags {
+            let tag: Tag = tag.parse().map_err(|error| format!("tag: {error}"))?;
+            let manifest = registry
+                .manifest(name, &Reference::Tag(tag.clone()))
+                .map_err(|error| format!("I3: tag {tag}: {error:?}"))?;
+            found.tags.insert(tag, manifest.digest);
+        }
+        for id in history.uploads.keys() {
+            match registry.upload_status(name, id) {
+                Ok(status) => {
+                    found.uploads.insert(*id, status.offset);
+                }
+                Err(RegistryError::UploadUnknown { .. }) => {}
+                Err(error) => return Err(format!("upload {id}: {error:?}")),
+            }
+        }
+        state.insert(name.clone(), found);
+    }
+    Ok(state)
+}
+
+pub async fn collect(mut stream: ByteStream<'_>) -> anyhow::Result<Bytes> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = stream.next().await {
+        bytes.extend_from_slice(&frame?);
+    }
+    Ok(bytes.into())
+}
+
+/// How two states differ, in words.
+pub fn difference(found: &State, expected: &State) -> String {
+    let mut lines = Vec::new();
+    for (name, expected) in expected {
+        let found = &found[name];
+        let mut compare = |what: &str, found: String, expected: String| {
+            if found != expected {
+                lines.push(format!("{name} {what}: found {found}, expected {expected}"));
+            }
+        };
+        let keys = |map: &BTreeMap<Digest, ()>| format!("{:?}", map.keys().collect::<Vec<_>>());
+        compare("blobs", keys(&found.blobs), keys(&expected.blobs));
+        compare(
+            "manifests",
+            keys(&found.manifests),
+            keys(&expected.manifests),
+        );
+        compare(
+            "tags",
+            format!("{:?}", found.tags),
+            format!("{:?}", expected.tags),
+        );
+        compare(
+            "uploads",
+            format!("{:?}", found.uploads),
+            format!("{:?}", expected.uploads),
+        );
+    }
+    lines.join("; ")
+}

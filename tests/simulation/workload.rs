@@ -1,0 +1,396 @@
+//! A client that does random things, one after the other, and notes what was acknowledged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drift::digest::{Algorithm, Digest};
+use drift::ghostbay::engine::ByteStream;
+use drift::ghostbay::sim::SimDisk;
+use drift::ghostbay::sim::crash::Random;
+use drift::ghostbay::uploads::{Append, UploadId};
+use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError};
+use drift::oci::{Reference, RepositoryName, Tag};
+use drift::registry::{MissingReferences, PutManifest, Registry, RegistryError, RegistryOptions};
+use futures::StreamExt;
+
+use crate::model::{History, Repository, State};
+
+pub const STORE: &str = "/store";
+const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A store that serves.
+pub struct Running {
+    pub storage: LocalStorageEngine,
+    pub registry: Registry,
+}
+
+/// Opens the store that lies on a disk, or makes one there.
+pub async fn open(disk: &SimDisk) -> Result<Running, StorageError> {
+    let mut options = EngineOptions {
+        index_cache_bytes: 1 << 20,
+        ..EngineOptions::default()
+    };
+    // Nothing happens by the clock, so that a seed gives the same trace.
+    options.packs.idle_trim = std::time::Duration::from_secs(3600);
+    let storage = LocalStorageEngine::open_on(Arc::new(disk.clone()), STORE, options).await?;
+    let registry = Registry::new(
+        Arc::new(storage.clone()),
+        RegistryOptions {
+            bucket: "drift-registry".to_owned(),
+            missing_references: MissingReferences::Refuse,
+            delete: true,
+        },
+    );
+    Ok(Running { storage, registry })
+}
+
+/// A mark in the trace: which client, behind which of its states, and whether that state was
+/// acknowledged or only asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    pub client: usize,
+    pub state: usize,
+    pub acknowledged: bool,
+}
+
+impl Mark {
+    pub fn encode(self) -> u64 {
+        (self.client as u64) << 48 | (self.state as u64) << 1 | u64::from(self.acknowledged)
+    }
+
+    pub fn decode(mark: u64) -> Self {
+        Mark {
+            client: (mark >> 48) as usize,
+            state: ((mark & ((1 << 48) - 1)) >> 1) as usize,
+            acknowledged: mark & 1 == 1,
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    Acknowledged,
+    /// The store could not do it; whether it is done is not known.
+    Failed(RegistryError),
+}
+
+pub struct Client {
+    number: usize,
+    disk: SimDisk,
+    random: Random,
+    pub history: History,
+}
+
+impl Client {
+    pub fn new(number: usize, disk: &SimDisk, seed: u64) -> Self {
+        let names = ["a", "b"].map(|name| format!("c{number}/{name}").parse().unwrap());
+        let state: State = names.map(|name| (name, Repository::default())).into();
+        Client {
+            number,
+            disk: disk.clone(),
+            random: Random::new(seed ^ (number as u64) << 32),
+            history: History {
+                states: vec![state],
+                ..History::default()
+            },
+        }
+    }
+
+    fn state(&self) -> &State {
+        self.history.states.last().unwrap()
+    }
+
+    fn mark(&self, acknowledged: bool) {
+        self.mark_state(self.history.states.len() - 1, acknowledged);
+    }
+
+    fn mark_state(&self, state: usize, acknowledged: bool) {
+        let mark = Mark {
+            client: self.number,
+            state,
+            acknowledged,
+        };
+        self.disk.mark(mark.encode());
+    }
+
+    fn name(&mut self) -> RepositoryName {
+        let at = self.random.below(2) as usize;
+        self.state().keys().nth(at).unwrap().clone()
+    }
+
+    fn bytes(&mut self) -> Bytes {
+        let length = match self.random.below(10) {
+            0..=6 => 1 + self.random.below(3000),
+            7 | 8 => 5000 + self.random.below(30_000),
+            // More than is gathered in memory: a worker streams it to a pack of its own.
+            _ => (260 << 10) + self.random.below(60_000),
+        };
+        let mut random = Random::new(self.random.next_u64());
+        let words = length.div_ceil(8);
+        let bytes: Vec<u8> = (0..words)
+            .flat_map(|_| random.next_u64().to_le_bytes())
+            .collect();
+        Bytes::from(bytes).slice(..length as usize)
+    }
+
+    /// One of `items`.
+    fn choose<T: Clone>(&mut self, items: impl Iterator<Item = T>) -> Option<T> {
+        let items: Vec<T> = items.collect();
+        let at = self.random.below(items.len().max(1) as u64) as usize;
+        items.get(at).cloned()
+    }
+
+    /// Notes what became of a request that was not answered: the state that was found.
+    pub fn settle(&mut self, found: State) {
+        self.history.states.push(found);
+        self.mark(true);
+    }
+
+    /// Does one thing. `None` if there was nothing to do it with.
+    pub async fn step(&mut self, registry: &Registry) -> Option<Outcome> {
+        let name = self.name();
+        match self.random.below(14) {
+            0..=2 => self.push_blob(registry, name).await,
+            3 => self.start_upload(registry, name).await,
+            4 | 5 => self.append(registry, name).await,
+            6 => self.finish(registry, name).await,
+            7 => self.mount(registry, name).await,
+            8..=10 => self.push_manifest(registry, name).await,
+            11 => self.delete_tag(registry, name).await,
+            12 => self.delete_manifest(registry, name).await,
+            _ => match self.random.below(3) {
+                0 => self.cancel(registry, name).await,
+                _ => self.delete_blob(registry, name).await,
+            },
+        }
+    }
+
+    /// Notes the state that a request leads to, and marks the request as begun.
+    fn begin(&mut self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state().clone();
+        change(&mut state);
+        self.history.states.push(state);
+        self.mark(false);
+    }
+
+    /// Marks a request as acknowledged, or says why it was not.
+    fn end<T>(&mut self, result: Result<T, RegistryError>) -> Option<Outcome> {
+        Some(match result {
+            Ok(_) => {
+                self.mark(true);
+                Outcome::Acknowledged
+            }
+            Err(error @ RegistryError::Storage(_)) => Outcome::Failed(error),
+            Err(error) => panic!("a right request was refused: {error:?}"),
+        })
+    }
+
+    async fn push_blob(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        let bytes = self.bytes();
+        let digest = sha256(&bytes);
+        self.history.content.insert(digest, bytes.clone());
+        self.begin(|state| {
+            state.get_mut(&name).unwrap().blobs.insert(digest, ());
+        });
+        let body = whole(&bytes, None);
+        let result = registry.push_blob(&name, &digest, body).await;
+        self.end(result)
+    }
+
+    async fn start_upload(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        // Its id is known only behind it: the mark is that of a state that comes later.
+        self.mark_state(self.history.states.len(), false);
+        let result = registry.start_upload(&name, Algorithm::Sha256).await;
+        let content = self.bytes();
+        let mut state = self.state().clone();
+        if let Ok(status) = &result {
+            self.history.uploads.insert(status.id, content);
+            state.get_mut(&name).unwrap().uploads.insert(status.id, 0);
+        }
+        self.history.states.push(state);
+        self.end(result)
+    }
+
+    fn upload(&mut self, name: &RepositoryName) -> Option<(UploadId, u64, Bytes)> {
+        let uploads = self.state()[name].uploads.clone();
+        let (id, offset) = self.choose(uploads.into_iter())?;
+        Some((id, offset, self.history.uploads[&id].clone()))
+    }
+
+    async fn append(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        let (id, offset, content) = self.upload(&name)?;
+        let rest = content.len() as u64 - offset;
+        if rest == 0 {
+            return None;
+        }
+        let end = offset + 1 + self.random.below(rest);
+        self.begin(|state| {
+            state.get_mut(&name).unwrap().uploads.insert(id, end);
+        });
+        let piece = content.slice(offset as usize..end as usize);
+        let breaks = self.random.chance(25);
+        let mut append = whole(&piece, Some(offset));
+        if breaks {
+            // What came before the break is kept as well.
+            append.length = None;
+            let error = futures::stream::once(async { Err(anyhow::anyhow!("cut")) });
+            append.body = Box::pin(append.body.chain(error));
+        }
+        let result = match registry.append(&name, &id, append).await {
+            Err(RegistryError::BodyBroken { offset, .. }) if breaks && offset == end => Ok(()),
+            other => other.map(drop),
+        };
+        self.end(result)
+    }
+
+    async fn finish(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        let (id, offset, content) = self.upload(&name)?;
+        let digest = sha256(&content);
+        self.history.content.insert(digest, content.clone());
+        self.begin(|state| {
+            let repository = state.get_mut(&name).unwrap();
+            repository.uploads.remove(&id);
+            repository.blobs.insert(digest, ());
+        });
+        let last = whole(&content.slice(offset as usize..), Some(offset));
+        let result = registry
+            .finish_upload(&name, &id, &digest, Some(last))
+            .await;
+        self.end(result)
+    }
+
+    async fn cancel(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        let (id, _, _) = self.upload(&name)?;
+        self.begin(|state| {
+            state.get_mut(&name).unwrap().uploads.remove(&id);
+        });
+        let result = registry.cancel_upload(&name, &id).await;
+        self.end(result)
+    }
+
+    async fn mount(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        let other = self.state().keys().find(|other| **other != name)?.clone();
+        let blobs = self.state()[&other].blobs.clone();
+        let digest = self.choose(blobs.into_keys())?;
+        self.begin(|state| {
+            state.get_mut(&name).unwrap().blobs.insert(digest, ());
+        });
+        let result = registry.mount(&name, &digest, Some(&other), |_| true).await;
+        if let Ok(mounted) = &result {
+            assert!(mounted, "a blob that is there was not mounted");
+        }
+        self.end(result)
+    }
+
+    async fn push_manifest(
+        &mut self,
+        registry: &Registry,
+        name: RepositoryName,
+    ) -> Option<Outcome> {
+        let tag: Tag = format!("t{}", self.random.below(4)).parse().unwrap();
+        // Now and then one that is there already gets a tag more.
+        let known = self.state()[&name].manifests.clone();
+        let known = match self.random.chance(30) {
+            true => self.choose(known.into_keys()),
+            false => None,
+        };
+        let bytes = match known {
+            Some(digest) => self.history.content[&digest].clone(),
+            None => self.manifest(&name)?,
+        };
+        let digest = sha256(&bytes);
+        self.history.content.insert(digest, bytes.clone());
+        self.begin(|state| {
+            let repository = state.get_mut(&name).unwrap();
+            repository.manifests.insert(digest, ());
+            repository.tags.insert(tag.clone(), digest);
+        });
+        let put = PutManifest {
+            reference: Reference::Tag(tag),
+            tags: Vec::new(),
+            content_type: Some(MEDIA_TYPE.to_owned()),
+            bytes,
+        };
+        let result = registry.put_manifest(&name, put).await;
+        self.end(result)
+    }
+
+    fn manifest(&mut self, name: &RepositoryName) -> Option<Bytes> {
+        let blobs = self.state()[name].blobs.clone();
+        let config = self.choose(blobs.keys().copied())?;
+        let layer = self.choose(blobs.keys().copied())?;
+        let describe = |media_type: &str, digest: Digest| {
+            serde_json::json!({
+                "mediaType": format!("application/vnd.oci.image.{media_type}"),
+                "digest": digest,
+                "size": self.history.content[&digest].len(),
+            })
+        };
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": MEDIA_TYPE,
+            "config": describe("config.v1+json", config),
+            "layers": [describe("layer.v1.tar", layer)],
+            "annotations": { "nonce": self.random.next_u64().to_string() },
+        });
+        Some(serde_json::to_vec(&manifest).unwrap().into())
+    }
+
+    async fn delete_tag(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        let tags = self.state()[&name].tags.clone();
+        let tag = self.choose(tags.into_keys())?;
+        self.begin(|state| {
+            state.get_mut(&name).unwrap().tags.remove(&tag);
+        });
+        let result = registry.delete_tag(&name, &tag).await;
+        self.end(result)
+    }
+
+    async fn delete_manifest(
+        &mut self,
+        registry: &Registry,
+        name: RepositoryName,
+    ) -> Option<Outcome> {
+        let manifests = self.state()[&name].manifests.clone();
+        let digest = self.choose(manifests.into_keys())?;
+        self.begin(|state| {
+            let repository = state.get_mut(&name).unwrap();
+            repository.manifests.remove(&digest);
+            repository.tags.retain(|_, target| *target != digest);
+        });
+        let result = registry.delete_manifest(&name, &digest).await;
+        self.end(result)
+    }
+
+    async fn delete_blob(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        let blobs = self.state()[&name].blobs.clone();
+        let digest = self.choose(blobs.into_keys())?;
+        self.begin(|state| {
+            state.get_mut(&name).unwrap().blobs.remove(&digest);
+        });
+        let result = registry.delete_blob(&name, &digest).await;
+        if let Err(RegistryError::StillReferenced { .. }) = result {
+            // A manifest needs it: nothing has changed, and the state that was begun is the old.
+            *self.history.states.last_mut().unwrap() =
+                self.history.states[self.history.states.len() - 2].clone();
+            return self.end(Ok(()));
+        }
+        self.end(result)
+    }
+}
+
+pub fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+/// Bytes as the body of a request, in frames.
+pub fn whole(bytes: &Bytes, start: Option<u64>) -> Append<'static> {
+    let frames: Vec<_> = bytes.chunks(60_000).map(Bytes::copy_from_slice).collect();
+    let body: ByteStream<'static> = Box::pin(futures::stream::iter(frames.into_iter().map(Ok)));
+    Append {
+        start,
+        length: Some(bytes.len() as u64),
+        body,
+    }
+}
