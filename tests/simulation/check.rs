@@ -13,7 +13,14 @@ use crate::workload::{Mark, open, sha256, whole};
 pub struct Possible(Vec<(usize, usize)>);
 
 impl Possible {
-    pub fn new(clients: usize) -> Self {
+    /// Nothing but the newest state of each client.
+    pub fn newest(histories: &[History]) -> Self {
+        let newest = histories.iter().map(|history| history.states.len() - 1);
+        Possible(newest.map(|state| (state, state)).collect())
+    }
+
+    /// Nothing but the first state of each client.
+    pub fn first(clients: usize) -> Self {
         Possible(vec![(0, 0); clients])
     }
 
@@ -72,7 +79,7 @@ pub struct Tally {
 /// Crashes a trace at moments that `seed` chooses, `images` times in all, and a tenth of the
 /// recoveries again.
 pub async fn crash(
-    start: &Image,
+    start: (&Image, &Possible),
     trace: &Trace,
     histories: &[History],
     seed: u64,
@@ -83,8 +90,9 @@ pub async fn crash(
     let mut moments: Vec<u64> = (0..images).map(|_| random.below(events + 1)).collect();
     moments.sort_unstable();
     let mut moments = moments.into_iter().peekable();
-    let mut durable = Durable::new(start.clone());
-    let mut possible = Possible::new(histories.len());
+    let (image, possible) = start;
+    let mut durable = Durable::new(image.clone());
+    let mut possible = possible.clone();
     let mut tally = Tally::default();
     for at in 0..=events {
         while moments.next_if_eq(&at).is_some() {

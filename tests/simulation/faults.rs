@@ -82,7 +82,7 @@ async fn run(seed: u64, fault: Fault, tally: &mut Tally) -> Result<bool, String>
 
     // And all of it is on the disk.
     let mut durable = Durable::new(Image::default());
-    let mut possible = Possible::new(1);
+    let mut possible = Possible::first(1);
     for event in &disk.trace().events {
         durable.take_in(event);
         possible.take_in(event);
@@ -194,7 +194,7 @@ fn a_disk_that_answers_nothing_for_a_while_does_no_harm() {
 fn an_error_while_a_store_is_opened_loses_nothing() {
     let seed = seed();
     let (trace, histories) = runtime().block_on(record(1, seed));
-    let (mut durable, mut possible) = (Durable::new(Image::default()), Possible::new(1));
+    let (mut durable, mut possible) = (Durable::new(Image::default()), Possible::first(1));
     for event in &trace.events {
         durable.take_in(event);
         possible.take_in(event);

@@ -7,10 +7,11 @@ mod model;
 mod sensitivity;
 mod workload;
 
-use drift::ghostbay::sim::{Image, SimDisk, Trace};
+use drift::ghostbay::sim::crash::Random;
+use drift::ghostbay::sim::{Durable, Image, SimDisk, Trace};
 
-use check::{Tally, crash};
-use model::History;
+use check::{Possible, Tally, check, crash};
+use model::{History, observe};
 use workload::{Client, open};
 
 /// Requests of each client in a trace.
@@ -18,6 +19,9 @@ const STEPS: usize = 40;
 
 /// Crash images in all: so many unless `DRIFT_SIM_IMAGES` says otherwise.
 const IMAGES: u64 = 4_000;
+
+/// Crash images of each round of a chain.
+const IMAGES_OF_A_ROUND: u64 = 40;
 
 /// Crash images that are made of one trace.
 const IMAGES_OF_A_TRACE: u64 = 500;
@@ -66,6 +70,51 @@ async fn record(clients: usize, seed: u64) -> (Trace, Vec<History>) {
     (disk.trace(), histories)
 }
 
+/// Work, a power cut, recovery, more work on what it left, and so on; crash images of each round.
+async fn chain(seed: u64, rounds: u64) -> Result<Tally, String> {
+    let mut random = Random::new(seed);
+    let mut image = Image::default();
+    let mut client = Client::new(0, &SimDisk::default(), seed);
+    let mut tally = Tally::default();
+    for round in 0..rounds {
+        let disk = SimDisk::on(image.clone());
+        let running = open(&disk).await.map_err(|error| format!("{error:?}"))?;
+        client.continue_on(&disk);
+        let found = observe(&running.registry, &client.history).await?;
+        client.settle(found);
+        let mut possible = Possible::newest(std::slice::from_ref(&client.history));
+        let start = possible.clone();
+        for _ in 0..STEPS / 3 {
+            if let Some(workload::Outcome::Failed(error)) = client.step(&running.registry).await {
+                return Err(format!("round {round}: a request failed: {error:?}"));
+            }
+        }
+        drop(running);
+        let trace = disk.trace();
+        let history = std::slice::from_ref(&client.history);
+        let done = crash(
+            (&image, &start),
+            &trace,
+            history,
+            random.next_u64(),
+            IMAGES_OF_A_ROUND,
+        )
+        .await;
+        let done = done.map_err(|what| format!("round {round}: {what}"))?;
+        tally.images += done.images;
+        tally.recrashed += done.recrashed;
+        let mut durable = Durable::new(image);
+        let end = trace.events.len() as u64 - random.below(trace.events.len() as u64 / 3);
+        for event in &trace.events[..end as usize] {
+            durable.take_in(event);
+            possible.take_in(event);
+        }
+        image = durable.power_cut(&mut random);
+        check(&image, history, &possible).await?;
+    }
+    Ok(tally)
+}
+
 /// Crashes traces of `clients` until `images` have been checked, on two threads.
 fn crash_many(clients: usize, images: u64) -> Tally {
     let first = seed();
@@ -87,7 +136,7 @@ fn crash_many(clients: usize, images: u64) -> Tally {
                     let outcome = runtime().block_on(async {
                         let (trace, histories) = record(clients, seed).await;
                         crash(
-                            &Image::default(),
+                            (&Image::default(), &Possible::first(histories.len())),
                             &trace,
                             &histories,
                             seed,
@@ -118,4 +167,13 @@ fn no_crash_of_one_client_breaks_a_promise() {
 fn no_crash_of_clients_that_share_commits_breaks_a_promise() {
     let tally = crash_many(4, number("DRIFT_SIM_IMAGES").unwrap_or(IMAGES) / 2);
     println!("{tally:?}");
+}
+
+#[test]
+fn no_crash_of_what_a_crash_left_breaks_a_promise() {
+    let first = seed();
+    for seed in (0..8).map(|chain| first.wrapping_add(chain)) {
+        let outcome = runtime().block_on(chain(seed, 5));
+        outcome.unwrap_or_else(|what| panic!("DRIFT_SIM_SEED={seed}, a chain: {what}"));
+    }
 }

@@ -4,7 +4,7 @@
 use drift::ghostbay::disk::SyncPoint;
 use drift::ghostbay::sim::{Image, SimDisk, Trace};
 
-use crate::check::crash;
+use crate::check::{Possible, crash};
 use crate::model::{History, observe};
 use crate::workload::{Client, Outcome, open};
 use crate::{record, runtime, seed};
@@ -23,7 +23,7 @@ fn is_noticed(mutilate: impl Fn(&Trace) -> Trace) -> bool {
         let outcome = runtime().block_on(async {
             let (trace, histories) = record(1, seed).await;
             crash(
-                &Image::default(),
+                (&Image::default(), &Possible::first(histories.len())),
                 &mutilate(&trace),
                 &histories,
                 seed,
@@ -65,11 +65,11 @@ fn the_name_of_a_fresh_index_that_is_not_synced_is_noticed() {
         let seed = first.wrapping_add(trace);
         runtime().block_on(async {
             let (trace, histories) = record_a_failed_sync(seed).await;
-            let start = Image::default();
-            let whole = crash(&start, &trace, &histories, seed, IMAGES).await;
+            let start = (&Image::default(), &Possible::first(1));
+            let whole = crash(start, &trace, &histories, seed, IMAGES).await;
             whole.unwrap_or_else(|what| panic!("DRIFT_SIM_SEED={seed}: {what}"));
             let cut = trace.without(SyncPoint::IndexSwap);
-            crash(&start, &cut, &histories, seed, IMAGES).await.is_err()
+            crash(start, &cut, &histories, seed, IMAGES).await.is_err()
         })
     });
     assert!(noticed);

@@ -97,6 +97,11 @@ impl Client {
         }
     }
 
+    /// Goes on on another disk. What may be found on it begins with what is settled next.
+    pub fn continue_on(&mut self, disk: &SimDisk) {
+        self.disk = disk.clone();
+    }
+
     fn state(&self) -> &State {
         self.history.states.last().unwrap()
     }
