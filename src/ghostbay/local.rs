@@ -44,6 +44,9 @@ pub struct EngineOptions {
     pub packs: PackOptions,
     /// Memory for the index's pages, in bytes.
     pub index_cache_bytes: usize,
+    /// The change log takes a checkpoint when it has grown to this, in bytes; `None`: to the
+    /// length of the index.
+    pub checkpoint_bytes: Option<u64>,
 }
 
 impl Default for EngineOptions {
@@ -52,6 +55,7 @@ impl Default for EngineOptions {
             addressed_buckets: vec!["drift-registry".to_owned()],
             packs: PackOptions::default(),
             index_cache_bytes: 128 << 20,
+            checkpoint_bytes: None,
         }
     }
 }
@@ -332,6 +336,7 @@ fn open(
         index,
         store,
         schema,
+        checkpoint_bytes: options.checkpoint_bytes,
     };
     let mut log = ChangeLog::open(place, sequence)?;
     let verifier = if catalog.migrated() {

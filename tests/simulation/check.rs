@@ -24,6 +24,21 @@ impl Possible {
         Possible(vec![(0, 0); clients])
     }
 
+    /// Whether anything was acknowledged.
+    pub fn has_begun(&self) -> bool {
+        self.0.iter().any(|(acknowledged, _)| *acknowledged > 0)
+    }
+
+    /// From what is possible here to the last that is possible in `later`.
+    pub fn up_to(&self, later: &Possible) -> Self {
+        let ranges = self.0.iter().zip(&later.0);
+        Possible(
+            ranges
+                .map(|((first, _), (_, last))| (*first, *last))
+                .collect(),
+        )
+    }
+
     pub fn take_in(&mut self, event: &Event) {
         if let Event::Mark(mark) = event {
             let mark = Mark::decode(*mark);
@@ -119,7 +134,7 @@ pub async fn crash(
     Ok(tally)
 }
 
-fn crash_once(start: &Image, trace: &Trace, random: &mut Random) -> Image {
+pub fn crash_once(start: &Image, trace: &Trace, random: &mut Random) -> Image {
     let mut durable = Durable::new(start.clone());
     let end = random.below(trace.events.len() as u64 + 1) as usize;
     for event in &trace.events[..end] {

@@ -6,7 +6,7 @@ use drift::ghostbay::sim::{Durable, Fault, FaultKind, Faulty, Image, SimDisk};
 use crate::check::{Possible, check};
 use crate::model::{difference, observe};
 use crate::workload::{Client, Outcome, Running, open};
-use crate::{number, record, runtime, seed};
+use crate::{is_long, number, record, runtime, seed};
 
 /// Requests before the fault is set, and during it.
 const STEPS_BEFORE: usize = 12;
@@ -163,9 +163,10 @@ fn every_operation(which: Faulty, kinds: &[FaultKind], times: u64, stride: u64) 
     println!("{which:?} {times}: {tally:?}");
 }
 
-/// Every so many operations one is failed, unless `DRIFT_SIM_STRIDE` says otherwise.
+/// Every so many operations one is failed, unless `DRIFT_SIM_STRIDE` says otherwise; each one with
+/// `DRIFT_TEST_LONG`.
 fn stride(usual: u64) -> u64 {
-    number("DRIFT_SIM_STRIDE").unwrap_or(usual)
+    number("DRIFT_SIM_STRIDE").unwrap_or(if is_long() { 1 } else { usual })
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod check;
 mod faults;
+mod lost;
 mod model;
 mod sensitivity;
 mod workload;
@@ -12,13 +13,16 @@ use drift::ghostbay::sim::{Durable, Image, SimDisk, Trace};
 
 use check::{Possible, Tally, check, crash};
 use model::{History, observe};
-use workload::{Client, open};
+use workload::{Client, open, open_with};
 
 /// Requests of each client in a trace.
 const STEPS: usize = 40;
 
 /// Crash images in all: so many unless `DRIFT_SIM_IMAGES` says otherwise.
-const IMAGES: u64 = 4_000;
+const IMAGES: u64 = 100_000;
+
+/// As [`IMAGES`], with `DRIFT_TEST_LONG`.
+const IMAGES_LONG: u64 = 1_000_000;
 
 /// Crash images of each round of a chain.
 const IMAGES_OF_A_ROUND: u64 = 40;
@@ -33,6 +37,16 @@ fn number(variable: &str) -> Option<u64> {
             .parse()
             .unwrap_or_else(|_| panic!("{variable}={value} is no number")),
     )
+}
+
+fn is_long() -> bool {
+    std::env::var_os("DRIFT_TEST_LONG").is_some()
+}
+
+/// Crash images of each of the two tests that share them.
+fn images() -> u64 {
+    let usual = if is_long() { IMAGES_LONG } else { IMAGES };
+    number("DRIFT_SIM_IMAGES").unwrap_or(usual) / 2
 }
 
 /// A seed for this run, or the one that is to be replayed.
@@ -68,6 +82,20 @@ async fn record(clients: usize, seed: u64) -> (Trace, Vec<History>) {
     }
     let histories = clients.into_iter().map(|client| client.history).collect();
     (disk.trace(), histories)
+}
+
+/// As [`record`] with one client, whose store takes checkpoints on the way.
+async fn record_with_checkpoints(seed: u64) -> (Trace, Vec<History>) {
+    let disk = SimDisk::default();
+    let mut client = Client::new(0, &disk, seed);
+    for _ in 0..3 {
+        let running = open_with(&disk, Some(8 << 10)).await.unwrap();
+        for _ in 0..STEPS / 3 {
+            client.step(&running.registry).await;
+        }
+        running.storage.close().await;
+    }
+    (disk.trace(), vec![client.history])
 }
 
 /// Work, a power cut, recovery, more work on what it left, and so on; crash images of each round.
@@ -159,13 +187,13 @@ fn crash_many(clients: usize, images: u64) -> Tally {
 
 #[test]
 fn no_crash_of_one_client_breaks_a_promise() {
-    let tally = crash_many(1, number("DRIFT_SIM_IMAGES").unwrap_or(IMAGES) / 2);
+    let tally = crash_many(1, images());
     println!("{tally:?}");
 }
 
 #[test]
 fn no_crash_of_clients_that_share_commits_breaks_a_promise() {
-    let tally = crash_many(4, number("DRIFT_SIM_IMAGES").unwrap_or(IMAGES) / 2);
+    let tally = crash_many(4, images());
     println!("{tally:?}");
 }
 

@@ -26,8 +26,17 @@ pub struct Running {
 
 /// Opens the store that lies on a disk, or makes one there.
 pub async fn open(disk: &SimDisk) -> Result<Running, StorageError> {
+    open_with(disk, None).await
+}
+
+/// As [`open`], with a checkpoint whenever the change log has grown by so many bytes.
+pub async fn open_with(
+    disk: &SimDisk,
+    checkpoint_bytes: Option<u64>,
+) -> Result<Running, StorageError> {
     let mut options = EngineOptions {
         index_cache_bytes: 1 << 20,
+        checkpoint_bytes,
         ..EngineOptions::default()
     };
     // Nothing happens by the clock, so that a seed gives the same trace.

@@ -110,6 +110,7 @@ impl Image {
             Event::SyncData { .. }
             | Event::SyncFailed { .. }
             | Event::SyncDirectory { .. }
+            | Event::LeftOut(_)
             | Event::Mark(_) => {}
         }
     }
@@ -174,7 +175,7 @@ impl Durable {
             Event::SyncFailed { file } => self.pending.retain(
                 |pending| !matches!(pending, Event::Write { file: written, .. } if written == file),
             ),
-            Event::Mark(_) => {}
+            Event::Mark(_) | Event::LeftOut(_) => {}
             other => self.pending.push(other.clone()),
         }
     }

@@ -141,6 +141,11 @@ impl SimDisk {
         self.state().trace.events.len()
     }
 
+    /// Whether there is something of that name.
+    pub fn has(&self, path: &Path) -> bool {
+        self.state().image.names.contains_key(path)
+    }
+
     /// Puts a mark into the trace.
     pub fn mark(&self, mark: u64) {
         self.state().trace.events.push(Event::Mark(mark));

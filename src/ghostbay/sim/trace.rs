@@ -66,6 +66,8 @@ pub enum Event {
         /// By which of the store's syncs.
         point: SyncPoint,
     },
+    /// A sync that a test has taken away.
+    LeftOut(SyncPoint),
     /// Something that the test notes: a request that was begun, or acknowledged.
     Mark(u64),
 }
@@ -90,9 +92,12 @@ pub struct Trace {
 impl Trace {
     /// The same without any sync of `point`: what would be on the disk if the store forgot it.
     pub fn without(&self, point: SyncPoint) -> Trace {
-        let kept = |event: &&Event| event.point() != Some(point);
+        let events = self.events.iter().map(|event| match event.point() {
+            Some(found) if found == point => Event::LeftOut(point),
+            _ => event.clone(),
+        });
         Trace {
-            events: self.events.iter().filter(kept).cloned().collect(),
+            events: events.collect(),
         }
     }
 

@@ -56,6 +56,9 @@ pub struct LogPlace {
     pub store: Uuid,
     /// Version of the catalog's schema.
     pub schema: u32,
+    /// A checkpoint is taken when the changes behind the one before have grown to this; `None`: to
+    /// the length of the index.
+    pub checkpoint_bytes: Option<u64>,
 }
 
 impl LogPlace {
@@ -228,6 +231,9 @@ impl ChangeLog {
             return self
                 .attempted
                 .is_none_or(|attempted| attempted.elapsed() >= CHECKPOINT_PAUSE);
+        }
+        if let Some(bytes) = self.place.checkpoint_bytes {
+            return self.uncovered_bytes > bytes;
         }
         self.uncovered_bytes > CHECKPOINT_FLOOR_BYTES && {
             let index = self.place.disk.open(&self.place.index);

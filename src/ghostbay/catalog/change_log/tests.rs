@@ -45,6 +45,7 @@ impl Catalog {
             index: self.directory.path().join("index.redb"),
             store: Uuid::from_u128(1),
             schema: 1,
+            checkpoint_bytes: None,
         };
         ChangeLog::open(place, self.sequence).unwrap()
     }
