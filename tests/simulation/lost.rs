@@ -10,6 +10,7 @@ use drift::ghostbay::sim::{Durable, Event, Image, SimDisk, Trace};
 
 use crate::check::{Possible, check, crash_once};
 use crate::model::History;
+use crate::sensitivity::{ShownBy, shown_by};
 use crate::workload::STORE;
 use crate::{images, record, record_with_checkpoints, runtime, seed};
 
@@ -119,6 +120,7 @@ fn every_sync_of_the_log_that_is_left_out_is_noticed() {
         SyncPoint::Checkpoint,
         SyncPoint::CheckpointName,
     ] {
+        assert_eq!(shown_by(point), ShownBy::LostIndex);
         let first = seed();
         let noticed = (0..30).any(|trace| {
             let seed = first.wrapping_add(trace);

@@ -39,8 +39,40 @@ fn is_noticed(mutilate: impl Fn(&Trace) -> Trace) -> bool {
     false
 }
 
+/// Which loss shows that a sync was left out.
+#[derive(PartialEq, Eq, Debug)]
+pub enum ShownBy {
+    /// A power cut.
+    PowerCut,
+    /// A power cut behind a failed sync of the index.
+    PowerCutBehindFailure,
+    /// A power cut that takes the index along.
+    LostIndex,
+    /// None: nothing rests on it.
+    Nothing,
+}
+
+/// A new sync does not compile until somebody has said here what shows that it is needed.
+pub fn shown_by(point: SyncPoint) -> ShownBy {
+    match point {
+        SyncPoint::Bodies
+        | SyncPoint::SmallBodies
+        | SyncPoint::PackName
+        | SyncPoint::Index
+        | SyncPoint::StoreNames => ShownBy::PowerCut,
+        SyncPoint::IndexSwap => ShownBy::PowerCutBehindFailure,
+        SyncPoint::LogTail
+        | SyncPoint::LogRoll
+        | SyncPoint::LogName
+        | SyncPoint::Checkpoint
+        | SyncPoint::CheckpointName => ShownBy::LostIndex,
+        SyncPoint::Probe => ShownBy::Nothing,
+    }
+}
+
 fn each_is_noticed(points: &[SyncPoint]) {
     for point in points {
+        assert_eq!(shown_by(*point), ShownBy::PowerCut);
         println!("{point:?}");
         assert!(is_noticed(|trace| trace.without(*point)), "{point:?}");
     }
@@ -68,7 +100,9 @@ fn the_name_of_a_fresh_index_that_is_not_synced_is_noticed() {
             let start = (&Image::default(), &Possible::first(1));
             let whole = crash(start, &trace, &histories, seed, IMAGES).await;
             whole.unwrap_or_else(|what| panic!("DRIFT_SIM_SEED={seed}: {what}"));
-            let cut = trace.without(SyncPoint::IndexSwap);
+            let point = SyncPoint::IndexSwap;
+            assert_eq!(shown_by(point), ShownBy::PowerCutBehindFailure);
+            let cut = trace.without(point);
             crash(start, &cut, &histories, seed, IMAGES).await.is_err()
         })
     });
