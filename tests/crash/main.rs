@@ -1,18 +1,23 @@
-//! Kills the real process with SIGKILL at random moments, again and again, and looks each time at
-//! what it had acknowledged.
+//! Kills the real process with SIGKILL, at random moments and at every call that changes the disk,
+//! and looks each time at what it had acknowledged.
 //!
 //! `DRIFT_TEST_SEED` replays a run's choices, as far as the scheduler lets it; `DRIFT_TEST_KILLS`
 //! sets how often each test kills (100 by default, and twenty times as often when
 //! `DRIFT_TEST_LONG` is set).
 
+mod action;
+mod check;
 mod client;
 mod content;
+mod expected;
 mod place;
 mod pushes;
 mod rebuild;
 mod skopeo;
 #[path = "../support/mod.rs"]
 mod support;
+mod syscalls;
+mod tracer;
 
 /// How often a test kills the server.
 fn kills() -> u32 {

@@ -2,8 +2,9 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 
-use crate::support::Server;
+use crate::support::{Server, ServerBuilder};
 
 pub struct Place {
     directory: tempfile::TempDir,
@@ -27,11 +28,24 @@ impl Place {
         self.directory.path()
     }
 
-    /// Starts the server and waits until it is ready.
-    pub fn start(&self) -> Server {
+    /// Where the server will listen.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn server(&self) -> ServerBuilder {
         Server::builder()
             .directory(self.path())
             .variables(&[("DRIFT_SERVER_API_PORT", &self.port)])
-            .start()
+    }
+
+    /// Starts the server and waits until it is ready.
+    pub fn start(&self) -> Server {
+        self.server().start()
+    }
+
+    /// What starts the server, for whoever wants to do it.
+    pub fn command(&self) -> Command {
+        self.server().command(self.path())
     }
 }

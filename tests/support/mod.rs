@@ -160,25 +160,30 @@ impl ServerBuilder {
         self
     }
 
+    /// The command that starts it in `directory`, with its log there.
+    pub fn command(&self, directory: &Path) -> Command {
+        let mut command = drift();
+        command
+            .current_dir(directory)
+            .env("DRIFT_SERVER_API_PORT", "0")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::null())
+            .stderr(File::create(log_of(directory)).unwrap());
+        command
+    }
+
     /// Starts it and waits until it can serve.
     pub fn start(self) -> Server {
         let temporary = self
             .directory
             .is_none()
             .then(|| tempfile::tempdir().unwrap());
-        let directory = match &temporary {
-            Some(temporary) => temporary.path().to_owned(),
-            None => self.directory.unwrap(),
+        let directory = match (&temporary, &self.directory) {
+            (Some(temporary), _) => temporary.path().to_owned(),
+            (None, directory) => directory.clone().unwrap(),
         };
         let log = log_of(&directory);
-        let mut child = drift()
-            .current_dir(&directory)
-            .env("DRIFT_SERVER_API_PORT", "0")
-            .envs(self.variables)
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let mut child = self.command(&directory).spawn().unwrap();
         let address = wait_for("an address in the log", || {
             let text = std::fs::read_to_string(&log).unwrap();
             if let Some(status) = child.try_wait().unwrap() {
