@@ -251,7 +251,8 @@ impl Drop for Shared {
     }
 }
 
-/// Writes and syncs a file of a byte, as a push would.
+/// Writes and syncs a small file, as a push would, and removes it: one that stayed would have
+/// room on a disk that has none for anything else.
 fn probe(disk: &dyn Disk, directory: &Path) -> Result<(), StorageError> {
     let path = directory.join(PROBE_FILE);
     disk.exists(&path)
@@ -260,11 +261,11 @@ fn probe(disk: &dyn Disk, directory: &Path) -> Result<(), StorageError> {
             false => disk.create(&path),
         })
         .and_then(|file| {
-            // Cut first: bytes written over others need no room, and would say nothing of it.
             file.truncate(0)?;
             file.write_at(b"ready\n", 0)?;
             file.sync_data(SyncPoint::Probe)
         })
+        .and_then(|()| disk.remove(&path))
         .map_err(|source| StorageError::File {
             what: "cannot write",
             path,

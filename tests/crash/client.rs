@@ -152,7 +152,8 @@ impl Client {
         }
     }
 
-    async fn perform(&mut self, action: Action) -> Answered<()> {
+    /// Asks for one thing.
+    pub async fn perform(&mut self, action: Action) -> Answered<()> {
         self.unanswered = Some(action.clone());
         let absent = self.is_absent(&action);
         action.doubt(self);

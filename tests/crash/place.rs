@@ -9,6 +9,8 @@ use crate::support::{Server, ServerBuilder};
 pub struct Place {
     directory: tempfile::TempDir,
     port: String,
+    /// Where the store lies, if not in the directory.
+    store: Option<String>,
 }
 
 impl Place {
@@ -21,6 +23,15 @@ impl Place {
         Place {
             directory: tempfile::tempdir().unwrap(),
             port: port.to_string(),
+            store: None,
+        }
+    }
+
+    /// With the store somewhere else than the server's log.
+    pub fn storing_at(store: &Path) -> Self {
+        Place {
+            store: Some(store.to_str().unwrap().to_owned()),
+            ..Place::new()
         }
     }
 
@@ -34,9 +45,15 @@ impl Place {
     }
 
     fn server(&self) -> ServerBuilder {
+        let mut variables = vec![("DRIFT_SERVER_API_PORT", self.port.as_str())];
+        variables.extend(
+            self.store
+                .as_deref()
+                .map(|store| ("DRIFT_STORAGE_PATH", store)),
+        );
         Server::builder()
             .directory(self.path())
-            .variables(&[("DRIFT_SERVER_API_PORT", &self.port)])
+            .variables(&variables)
     }
 
     /// Starts the server and waits until it is ready.

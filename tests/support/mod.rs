@@ -26,6 +26,20 @@ pub fn drift() -> Command {
     command
 }
 
+/// Says that something is not tested here, to whoever reads the output and to `tests/run`.
+/// Where everything has to be tested, it is a failure.
+pub fn left_out(what: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "left out: {what}: {why}");
+    println!("left out: {what}: {why}");
+    if let Some(logs) = std::env::var_os("DRIFT_TEST_LOGS") {
+        let list = Path::new(&logs).join("left-out");
+        let file = File::options().create(true).append(true).open(list);
+        if let Ok(mut file) = file {
+            let _ = writeln!(file, "{what}: {why}");
+        }
+    }
+}
+
 /// A server that runs until it is dropped.
 pub struct Server {
     child: Child,
