@@ -69,7 +69,12 @@ fn log_frame(bytes: &[u8]) {
     assert_eq!(chain, crc);
     if read.last {
         let mut written = Vec::new();
-        frame::FrameWriter::new(7).transaction(read.sequence, &read.changes, &mut written);
+        frame::FrameWriter::new(7).transaction(
+            read.sequence,
+            read.time_ms,
+            &read.changes,
+            &mut written,
+        );
         let (header, payload) = written.split_first_chunk().expect("a frame has a header");
         let mut chain = 7;
         assert_eq!(frame::decode(&mut chain, header, payload), Ok(read));

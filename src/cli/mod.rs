@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod logging;
+mod moment;
 mod reach;
 mod rebuild;
 mod serve;

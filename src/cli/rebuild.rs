@@ -2,10 +2,13 @@
 
 use anyhow::Context;
 
+use super::moment;
 use crate::config::Config;
+use crate::ghostbay::catalog::rebuild::Rebuilt;
 use crate::ghostbay::rebuild;
+use crate::ghostbay::rebuild::Aside;
 
-/// Makes the index and says what it was made of.
+/// Makes the index and says what it was made of, and what is lost.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     let path = &config.storage.path;
     let done = rebuild::rebuild(path).with_context(|| {
@@ -15,11 +18,63 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         )
     })?;
     println!(
-        "made a new index of {} changes, up to transaction {}",
-        done.rebuilt.changes, done.rebuilt.sequence
+        "made a new index of {} changes, up to transaction {} of {}",
+        done.rebuilt.changes,
+        done.rebuilt.sequence,
+        moment::shown(done.rebuilt.time_ms)
     );
-    if let Some(replaced) = done.replaced {
-        println!("the index that was there is kept as {}", replaced.display());
+    for line in losses(&done.rebuilt) {
+        println!("{line}");
     }
+    say_aside(&done.aside);
     Ok(())
+}
+
+/// Says what was moved aside.
+pub fn say_aside(aside: &Aside) {
+    if let Some(index) = &aside.index {
+        println!("the index that was there is kept as {}", index.display());
+    }
+    for path in &aside.log {
+        println!("no part of the change log any more: {}", path.display());
+    }
+}
+
+/// What could not be read, and what that costs.
+fn losses(rebuilt: &Rebuilt) -> Vec<String> {
+    let mut lines = Vec::new();
+    for path in &rebuilt.damaged {
+        lines.push(format!("damaged and passed over: {}", path.display()));
+    }
+    for at in &rebuilt.breaks {
+        lines.push(format!(
+            "{} breaks off at byte {} of {}",
+            at.path.display(),
+            at.position,
+            at.length
+        ));
+    }
+    match &rebuilt.lost {
+        Some(lost) => lines.push(format!(
+            "LOST: transactions {} to {}, those between {} and {}",
+            lost.first,
+            lost.last,
+            moment::shown(lost.since_ms),
+            moment::shown(lost.until_ms)
+        )),
+        None if !rebuilt.breaks.is_empty() => lines.push(format!(
+            "no later transaction is known; what was acknowledged behind {} would be lost, which \
+             after a power cut is a second at most",
+            moment::shown(rebuilt.time_ms)
+        )),
+        None => {}
+    }
+    if rebuilt.lost.is_some() {
+        lines.push(
+            "pushes of that time have to be repeated; a backup that is younger restores more \
+             (`drift restore`)"
+                .to_owned(),
+        );
+    }
+    lines
 }

@@ -47,6 +47,9 @@ pub struct EngineOptions {
     /// The change log takes a checkpoint when it has grown to this, in bytes; `None`: to the
     /// length of the index.
     pub checkpoint_bytes: Option<u64>,
+    /// For how long the change log keeps what a backup needs to be brought to a later moment;
+    /// 48 hours by default.
+    pub keep: Duration,
 }
 
 impl Default for EngineOptions {
@@ -56,6 +59,7 @@ impl Default for EngineOptions {
             packs: PackOptions::default(),
             index_cache_bytes: 128 << 20,
             checkpoint_bytes: None,
+            keep: Duration::from_secs(48 * 60 * 60),
         }
     }
 }
@@ -316,7 +320,7 @@ fn open(
 
     let rows = catalog.read()?;
     let (store, node) = (schema::store_id(&rows)?, schema::node(&rows)?);
-    let schema = schema::version(&rows)?;
+    let (schema, branch) = (schema::version(&rows)?, schema::branch(&rows)?);
     let plan = recovery::plan(&*disk, &packs, &rows, node)?;
     drop(rows);
     let space = PackSpace::new(
@@ -338,6 +342,8 @@ fn open(
         store,
         schema,
         checkpoint_bytes: options.checkpoint_bytes,
+        branch,
+        keep: options.keep,
     };
     let mut log = ChangeLog::open(place, sequence)?;
     let verifier = if catalog.migrated() {

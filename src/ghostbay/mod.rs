@@ -27,6 +27,7 @@ pub mod pack;
 mod read;
 pub mod rebuild;
 pub mod recovery;
+mod replace;
 mod sessions;
 pub mod sim;
 pub mod uploads;

@@ -1,21 +1,22 @@
 //! A store that has lost its index gets a new one, made of its change log.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use super::catalog::NEW_SUFFIX;
-use super::catalog::rebuild::{RebuildError, Rebuilt, rebuild as rebuild_index};
-use super::clock::now_ms;
-use super::disk::{Disk, OsDisk, SyncPoint};
+use super::catalog::rebuild::{RebuildError, Rebuilt};
+use super::disk::{Disk, OsDisk};
 use super::error::StorageError;
-use super::local::{EngineOptions, INDEX_FILE, LOG_DIRECTORY};
+use super::replace::{Future, Replacement};
+
+pub use super::replace::Aside;
 
 /// What was done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RebuiltStore {
-    /// What the new index was made of.
+    /// What the new index was made of, and what is lost.
     pub rebuilt: Rebuilt,
-    /// Where the old index was moved to, if there was one.
-    pub replaced: Option<PathBuf>,
+    /// What was moved aside.
+    pub aside: Aside,
 }
 
 /// Why a store could not be given a new index.
@@ -31,44 +32,30 @@ pub enum RebuildStoreError {
 
 /// Makes a new index for the stopped store in `directory`. An index that is there is kept under
 /// another name; it is left alone until the new one is whole and durable.
+///
+/// A damaged checkpoint is passed over for the one before it and the changes between. Where
+/// transactions are lost, the store's history begins anew behind the last that was found.
 pub fn rebuild(directory: &Path) -> Result<RebuiltStore, RebuildStoreError> {
-    rebuild_on(&OsDisk, directory)
+    rebuild_on(Arc::new(OsDisk), directory)
 }
 
-/// As [`rebuild`], on a disk of the caller's.
-pub fn rebuild_on(disk: &dyn Disk, directory: &Path) -> Result<RebuiltStore, RebuildStoreError> {
-    let failed = |what: &'static str, path: &Path| {
-        let path = path.to_owned();
-        move |source| StorageError::File { what, path, source }
+/// As [`rebuild`], on that disk.
+pub fn rebuild_on(
+    disk: Arc<dyn Disk>,
+    directory: &Path,
+) -> Result<RebuiltStore, RebuildStoreError> {
+    let replacement = Replacement::begin(disk, directory)?;
+    let log = replacement.log();
+    let rebuilt = replacement
+        .index()
+        .fill_from_log(&*replacement.disk, &log)?;
+    let future = match rebuilt.lost {
+        None => Future::GoesOn {
+            damaged: rebuilt.damaged.clone(),
+        },
+        // Later files of the log tell of transactions whose numbers are given out again.
+        Some(_) => Future::BeginsAnew,
     };
-    let _lock = disk.lock(directory)?;
-    let new = directory.join(format!("{INDEX_FILE}{NEW_SUFFIX}"));
-    match disk.remove(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(failed("cannot remove", &new)(error).into());
-        }
-        _ => {}
-    }
-    let cache_bytes = EngineOptions::default().index_cache_bytes;
-    let rebuilt = rebuild_index(disk, &new, cache_bytes, &directory.join(LOG_DIRECTORY));
-    let rebuilt = rebuilt.inspect_err(|_| {
-        // A beginning is of no use to anybody, and the next attempt removes it as well.
-        let _ = disk.remove(&new);
-    })?;
-    let index = directory.join(INDEX_FILE);
-    let mut replaced = None;
-    let found = disk
-        .exists(&index)
-        .map_err(failed("cannot look at", &index))?;
-    if found {
-        let aside = directory.join(format!("{INDEX_FILE}.replaced-{}", now_ms()));
-        disk.rename(&index, &aside)
-            .map_err(failed("cannot move aside", &index))?;
-        replaced = Some(aside);
-    }
-    disk.rename(&new, &index)
-        .map_err(failed("cannot put in place", &index))?;
-    disk.sync_directory(directory, SyncPoint::IndexSwap)
-        .map_err(failed("cannot sync", directory))?;
-    Ok(RebuiltStore { rebuilt, replaced })
+    let aside = replacement.finish(&future)?;
+    Ok(RebuiltStore { rebuilt, aside })
 }

@@ -3,6 +3,7 @@
 mod damage;
 mod multipart;
 mod objects;
+mod rebuild;
 mod restart;
 mod support;
 mod uploads;

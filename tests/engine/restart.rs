@@ -151,7 +151,7 @@ async fn the_change_log_alone_gives_the_whole_catalog() {
         let begun = engine.uploads().begin("a", Algorithm::Sha256).await;
         begun.unwrap();
         engine.close().await;
-        let rows = rows(&engine);
+        let rows = all_rows(&engine);
         assert!(rows.len() > 20);
         assert_eq!(replayed(directory.path()), rows);
     }
@@ -248,52 +248,4 @@ async fn a_log_without_its_index_is_not_taken_for_a_new_store() {
             .unwrap()
             .is_some()
     );
-}
-
-#[tokio::test]
-async fn a_lost_index_is_made_again_of_the_log() {
-    use drift::ghostbay::rebuild::rebuild;
-
-    let directory = tempfile::tempdir().unwrap();
-    let (small, large) = (pattern(1, 1000), pattern(2, 2_000_000));
-    let digest = sha256(&large);
-    for round in 0..3 {
-        let engine = open(directory.path()).await;
-        put(&engine, "things", "small", &small).await;
-        put(&engine, "things", &format!("round-{round}"), &small).await;
-        put(&engine, BUCKET, &drift::ghostbay::blob_key(&digest), &large).await;
-        let held = drift::ghostbay::rebuild::rebuild(directory.path());
-        assert!(held.is_err(), "a running store was rebuilt");
-        engine.close().await;
-        let before = rows(&engine);
-        drop(engine);
-        if round == 1 {
-            // Also while the index is there: it is kept under another name.
-            let replaced = rebuild(directory.path()).unwrap().replaced.unwrap();
-            assert!(replaced.exists());
-        } else {
-            std::fs::remove_file(directory.path().join("index.redb")).unwrap();
-            assert_eq!(rebuild(directory.path()).unwrap().replaced, None);
-        }
-        let engine = open(directory.path()).await;
-        engine.close().await;
-        assert_eq!(rows(&engine), before);
-        assert_eq!(get(&engine, "things", "small").await, Some(small.clone()));
-        assert_eq!(blob(&engine, &digest).await, Some(large.clone()));
-    }
-    std::fs::remove_dir_all(directory.path().join("log")).unwrap();
-    std::fs::create_dir(directory.path().join("log")).unwrap();
-    let index = std::fs::read(directory.path().join("index.redb")).unwrap();
-    let error = rebuild(directory.path()).unwrap_err();
-    assert!(error.to_string().contains("no checkpoint"), "{error}");
-    let after = std::fs::read(directory.path().join("index.redb")).unwrap();
-    assert!(index == after, "a failed attempt touched the index");
-}
-
-/// All rows of a store's catalog.
-fn rows(engine: &LocalStorageEngine) -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
-    use drift::ghostbay::catalog::Rows;
-    let snapshot = engine.catalog().read().unwrap();
-    let all = snapshot.raw().range(&[], false, &[0xff]).unwrap();
-    all.map(|row| row.unwrap()).collect()
 }

@@ -109,3 +109,49 @@ pub fn pack_bytes(engine: &LocalStorageEngine) -> u64 {
 pub fn storage_error(error: &anyhow::Error) -> &StorageError {
     error.downcast_ref().expect("a StorageError")
 }
+
+/// Rows by their keys, as they are stored.
+pub type StoredRows = std::collections::BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// All rows of a store's catalog.
+pub fn all_rows(engine: &LocalStorageEngine) -> StoredRows {
+    let snapshot = engine.catalog().read().unwrap();
+    let all = snapshot.raw().range(&[], false, &[0xff]).unwrap();
+    all.map(|row| row.unwrap()).collect()
+}
+
+/// The rows that say what exists, without those of the catalog itself and of packs, which a new
+/// index changes.
+pub fn content_rows(engine: &LocalStorageEngine) -> StoredRows {
+    let mut rows = all_rows(engine);
+    rows.retain(|key, _| key[0] > 0x02);
+    rows
+}
+
+/// The sequence number of the last transaction.
+pub fn sequence(engine: &LocalStorageEngine) -> u64 {
+    drift::ghostbay::catalog::schema::sequence(&engine.catalog().read().unwrap()).unwrap()
+}
+
+/// The seed of a test's choices, printed so that a failure can be replayed.
+pub fn seed() -> u64 {
+    let set = std::env::var("DRIFT_TEST_SEED").ok();
+    let seed = set
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random);
+    println!("DRIFT_TEST_SEED={seed}");
+    seed
+}
+
+/// Copies a stopped store.
+pub fn copy_store(from: &Path, to: &Path) {
+    for directory in ["", "packs", "log"] {
+        std::fs::create_dir_all(to.join(directory)).unwrap();
+        for entry in std::fs::read_dir(from.join(directory)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), to.join(directory).join(entry.file_name())).unwrap();
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! all but the last second after a power cut.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use drift::ghostbay::disk::SyncPoint;
 use drift::ghostbay::rebuild::rebuild_on;
@@ -34,13 +35,13 @@ async fn rebuild_and_check(
     let index = Path::new(STORE).join("index.redb");
     image.lose(&index);
     let disk = SimDisk::on(image.clone());
-    let rebuilt = rebuild_on(&disk, Path::new(STORE));
+    let rebuilt = rebuild_on(Arc::new(disk.clone()), Path::new(STORE));
     rebuilt.map_err(|error| format!("no index can be made: {error:?}"))?;
     check(&disk.image(), histories, possible).await?;
     if random.chance(10) {
         let again = SimDisk::on(crash_once(&image, &disk.trace(), random));
         if !again.has(&index) {
-            let rebuilt = rebuild_on(&again, Path::new(STORE));
+            let rebuilt = rebuild_on(Arc::new(again.clone()), Path::new(STORE));
             rebuilt.map_err(|error| format!("no index behind a crash: {error:?}"))?;
         }
         let crashed = |what| format!("crashed in rebuilding: {what}");
@@ -118,7 +119,8 @@ fn every_sync_of_the_log_that_is_left_out_is_noticed() {
         SyncPoint::LogRoll,
         SyncPoint::LogName,
         SyncPoint::Checkpoint,
-        SyncPoint::CheckpointName,
+        // Not CheckpointName: the checkpoint before the newest stays, and every name is durable with
+        // the next file of changes. To lose a store by that sync, two checkpoints have to be lost.
     ] {
         assert_eq!(shown_by(point), ShownBy::LostIndex);
         let first = seed();

@@ -37,6 +37,8 @@ pub async fn open_with(
     let mut options = EngineOptions {
         index_cache_bytes: 1 << 20,
         checkpoint_bytes,
+        // Nothing stays of the log but what there is to fall back on.
+        keep: std::time::Duration::ZERO,
         ..EngineOptions::default()
     };
     // Nothing happens by the clock, so that a seed gives the same trace.

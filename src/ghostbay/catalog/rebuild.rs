@@ -1,27 +1,45 @@
-//! Making the index again from the change log alone.
+//! An index that is made beside the one that is there: of the change log, of a backup, or of
+//! what else is known. It is put in place only when it is whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::change_log::{self, file::LogReadError};
+use super::change_log::checkpoint::{StateError, read_rows};
+use super::change_log::file::{LogHeader, LogReadError, LogReader};
+use super::change_log::history::{self, Break, Followed, From, History, Lost};
 use super::error::CatalogError;
-use super::redb_map::RedbMap;
-use super::table::{Change, RawWrite};
+use super::redb_map::{self, RedbMap};
+use super::schema;
+use super::table::{Change, RawWrite, Snapshot, Transaction};
 use crate::ghostbay::disk::Disk;
 
 /// What an index was made of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rebuilt {
-    /// The last transaction that the log holds whole and without a gap.
+    /// The header of the checkpoint or backup that it began with.
+    pub base: LogHeader,
+    /// The last transaction that it holds.
     pub sequence: u64,
+    /// When that one was committed, in milliseconds since 1970.
+    pub time_ms: u64,
     /// Changes of rows that were applied, those of the checkpoint included.
     pub changes: u64,
+    /// Whether there were later transactions than were asked for.
+    pub stopped: bool,
+    /// Where files of changes broke off.
+    pub breaks: Vec<Break>,
+    /// Checkpoints that are damaged, and were passed over.
+    pub damaged: Vec<PathBuf>,
+    /// Transactions that are known to have been, and are not in the index.
+    pub lost: Option<Lost>,
 }
 
 /// Why no index could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
     /// There is no checkpoint to begin with.
-    #[error("the change log holds no checkpoint, and an index cannot be made of less")]
+    #[error(
+        "the change log holds no checkpoint that can be read, and an index cannot be made of less; `drift restore` takes a backup, `drift rebuild --salvage` keeps what the packs prove"
+    )]
     NoCheckpoint,
     /// The log could not be read.
     #[error("the change log cannot be read: {0}")]
@@ -31,54 +49,136 @@ pub enum RebuildError {
     Index(#[from] CatalogError),
 }
 
-/// Makes a new index at `index`, where there is none, of the log in `log`: the newest checkpoint and
-/// the changes behind it. All of it is one transaction, so that half an index is none.
-pub fn rebuild(
-    disk: &dyn Disk,
-    index: &Path,
-    cache_bytes: usize,
-    log: &Path,
-) -> Result<Rebuilt, RebuildError> {
-    let map = RedbMap::open(disk, index, cache_bytes)?;
-    let mut outcome = Err(RebuildError::NoCheckpoint);
-    let written = map.write(|rows| {
-        outcome = apply(rows, disk, log);
-        // Whatever went wrong is told by the outcome; this only drops the transaction.
-        outcome.as_ref().map(drop).map_err(|_| CatalogError::Closed)
-    });
-    let rebuilt = outcome?;
-    written?;
-    Ok(rebuilt)
+/// An index that nobody else uses.
+pub struct NewIndex {
+    map: RedbMap,
 }
 
-fn apply(rows: &mut dyn RawWrite, disk: &dyn Disk, log: &Path) -> Result<Rebuilt, RebuildError> {
-    let mut failed = None;
-    let mut checkpoint = None;
-    let mut gathered: Vec<Change> = Vec::new();
-    let mut changes = 0;
-    let reached = change_log::replay(disk, log, |frame| {
-        // The checkpoint comes first and can be long: it goes straight in. A later transaction
-        // whose last frame is missing must not go in by half.
-        let is_checkpoint = *checkpoint.get_or_insert(frame.sequence) == frame.sequence;
-        gathered.extend(frame.changes);
-        if failed.is_some() || !(frame.last || is_checkpoint) {
-            return;
-        }
-        for (key, value) in gathered.drain(..) {
-            changes += 1;
-            let applied = match &value {
-                Some(value) => rows.put(&key, value),
-                None => rows.delete(&key).map(drop),
-            };
-            if let Err(error) = applied {
-                failed = Some(error);
-                return;
+impl NewIndex {
+    /// Opens the index at `path`, or makes it.
+    pub fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Self, CatalogError> {
+        Ok(NewIndex {
+            map: RedbMap::open(disk, path, cache_bytes)?,
+        })
+    }
+
+    /// What it holds.
+    pub fn read(&self) -> Result<Snapshot, CatalogError> {
+        Ok(Snapshot::new(self.map.read()?))
+    }
+
+    /// Changes rows in a transaction that no log is told of.
+    pub fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        redb_map::write_once(&self.map, work)
+    }
+
+    /// Brings an empty index to the newest schema, as a new store.
+    pub fn begin_store(&self, steps: &[schema::Step]) -> Result<(), CatalogError> {
+        schema::migrate(&self.map, steps).map(drop)
+    }
+
+    /// Fills an empty index from the log in `directory`: the newest checkpoint that is whole, then the
+    /// changes behind it. All of it is one transaction, so that half an index is none.
+    pub fn fill_from_log(
+        &self,
+        disk: &dyn Disk,
+        directory: &Path,
+    ) -> Result<Rebuilt, RebuildError> {
+        let history = history::survey(disk, directory).map_err(LogReadError::from)?;
+        let mut damaged = Vec::new();
+        for checkpoint in history.checkpoints.iter().rev() {
+            match self.fill(disk, &checkpoint.path, &history, None) {
+                Err(RebuildError::Log(LogReadError::Frame(error))) => {
+                    tracing::error!(checkpoint = %checkpoint.path.display(), "a checkpoint is {error}; trying the one before");
+                    damaged.push(checkpoint.path.clone());
+                }
+                Ok(mut rebuilt) => {
+                    rebuilt.lost =
+                        history::lost_behind(disk, &history, rebuilt.sequence, rebuilt.time_ms)?;
+                    rebuilt.damaged = damaged;
+                    rebuilt.damaged.extend(history.unreadable);
+                    return Ok(rebuilt);
+                }
+                failed => return failed,
             }
         }
-    })?;
-    if let Some(error) = failed {
-        return Err(error.into());
+        Err(RebuildError::NoCheckpoint)
     }
-    let sequence = reached.ok_or(RebuildError::NoCheckpoint)?;
-    Ok(Rebuilt { sequence, changes })
+
+    /// Fills an empty index from the checkpoint or backup at `base`, then with the changes behind
+    /// it that `history` holds, up to `until_ms`.
+    pub fn fill(
+        &self,
+        disk: &dyn Disk,
+        base: &Path,
+        history: &History,
+        until_ms: Option<u64>,
+    ) -> Result<Rebuilt, RebuildError> {
+        let mut outcome = Err(RebuildError::NoCheckpoint);
+        let written = self.map.write(|rows| {
+            outcome = apply(rows, disk, base, history, until_ms);
+            // Whatever went wrong is told by the outcome; this only drops the transaction.
+            outcome.as_ref().map(drop).map_err(|_| CatalogError::Closed)
+        });
+        let rebuilt = outcome?;
+        written?;
+        Ok(rebuilt)
+    }
+}
+
+fn apply(
+    rows: &mut dyn RawWrite,
+    disk: &dyn Disk,
+    base: &Path,
+    history: &History,
+    until_ms: Option<u64>,
+) -> Result<Rebuilt, RebuildError> {
+    let mut changes = 0;
+    let mut reader = LogReader::open(disk, base)?;
+    let header = reader.header;
+    read_rows(&mut reader, |part| put(rows, part, &mut changes)).map_err(|error| match error {
+        StateError::Log(error) => RebuildError::Log(error),
+        StateError::Taken(error) => RebuildError::Index(error),
+    })?;
+    let from = From {
+        sequence: header.sequence,
+        time_ms: header.time_ms,
+        schema: header.schema,
+    };
+    let followed = if history.branch == header.branch {
+        history::follow(disk, history, from, until_ms, |frame| {
+            put(rows, frame.changes, &mut changes).map_err(RebuildError::from)
+        })?
+    } else {
+        Followed {
+            sequence: from.sequence,
+            time_ms: from.time_ms,
+            stopped: false,
+            breaks: Vec::new(),
+        }
+    };
+    Ok(Rebuilt {
+        base: header,
+        sequence: followed.sequence,
+        time_ms: followed.time_ms,
+        changes,
+        stopped: followed.stopped,
+        breaks: followed.breaks,
+        damaged: Vec::new(),
+        lost: None,
+    })
+}
+
+fn put(rows: &mut dyn RawWrite, part: Vec<Change>, changes: &mut u64) -> Result<(), CatalogError> {
+    for (key, value) in part {
+        *changes += 1;
+        match &value {
+            Some(value) => rows.put(&key, value)?,
+            None => drop(rows.delete(&key)?),
+        }
+    }
+    Ok(())
 }

@@ -16,7 +16,8 @@ pub const META: Table<String, MetaRow> = Table::new(0x01, "meta");
 pub enum MetaRow {
     /// A number: `schema` (version), `sequence` (of the last transaction), `node` (0 to 65535,
     /// the upper bits of the pack ids that this writer gives out), `log_gaps` (how often the
-    /// change log was found not to reach the index).
+    /// change log was found not to reach the index), `branch` (of the store's history; absent
+    /// before the first restore).
     Number(u64),
     /// An identity: `store`.
     Id([u8; 16]),
@@ -57,14 +58,12 @@ fn set_number(
 }
 
 /// The sequence number of the last transaction.
-pub(super) fn sequence(rows: &impl Rows) -> Result<u64, CatalogError> {
+pub fn sequence(rows: &impl Rows) -> Result<u64, CatalogError> {
     Ok(number(rows, "sequence")?.unwrap_or(0))
 }
 
-pub(super) fn set_sequence(
-    transaction: &mut Transaction<'_>,
-    sequence: u64,
-) -> Result<(), CatalogError> {
+/// Notes the sequence number of the last transaction.
+pub fn set_sequence(transaction: &mut Transaction<'_>, sequence: u64) -> Result<(), CatalogError> {
     set_number(transaction, "sequence", sequence)
 }
 
@@ -80,6 +79,17 @@ pub fn version(rows: &impl Rows) -> Result<u32, CatalogError> {
 /// The node that this writer gives out pack ids for.
 pub fn node(rows: &impl Rows) -> Result<u16, CatalogError> {
     Ok(number(rows, "node")?.unwrap_or(0) as u16)
+}
+
+/// The branch of the store's history: 0 until a restore or a rebuild that lost something begins
+/// another one.
+pub fn branch(rows: &impl Rows) -> Result<u64, CatalogError> {
+    Ok(number(rows, "branch")?.unwrap_or(0))
+}
+
+/// Notes the branch of the store's history.
+pub fn set_branch(transaction: &mut Transaction<'_>, branch: u64) -> Result<(), CatalogError> {
+    set_number(transaction, "branch", branch)
 }
 
 /// The store's identity, made when the store was.

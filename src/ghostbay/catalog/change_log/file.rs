@@ -12,9 +12,9 @@ use crate::ghostbay::disk::{Disk, DiskFile};
 /// First bytes of a file of the log.
 pub const LOG_MAGIC: [u8; 8] = *b"GhostLog";
 /// Version of the log's format.
-pub const LOG_VERSION: u32 = 1;
+pub const LOG_VERSION: u32 = 2;
 /// Length of a file's header, in bytes.
-pub const LOG_HEADER_BYTES: usize = 64;
+pub const LOG_HEADER_BYTES: usize = 80;
 /// Ending of the names of files that hold transactions.
 pub const CHANGES_SUFFIX: &str = ".changes";
 /// Ending of the names of files that hold a whole catalog.
@@ -51,8 +51,11 @@ pub struct LogHeader {
     pub store: Uuid,
     /// First transaction that the file may hold, or the one that the checkpoint stands behind.
     pub sequence: u64,
-    /// When the file was begun, in milliseconds since 1970.
-    pub begun_ms: u64,
+    /// When the file of changes was begun or the checkpoint's state was taken, in milliseconds
+    /// since 1970.
+    pub time_ms: u64,
+    /// The branch of the store's history: another one from each restore on.
+    pub branch: u64,
 }
 
 impl LogHeader {
@@ -65,9 +68,10 @@ impl LogHeader {
         bytes[16..20].copy_from_slice(&self.schema.to_le_bytes());
         bytes[24..40].copy_from_slice(self.store.as_bytes());
         bytes[40..48].copy_from_slice(&self.sequence.to_le_bytes());
-        bytes[48..56].copy_from_slice(&self.begun_ms.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..60]);
-        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.time_ms.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.branch.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..76]);
+        bytes[76..80].copy_from_slice(&crc.to_le_bytes());
         (bytes, crc)
     }
 
@@ -78,7 +82,7 @@ impl LogHeader {
             field.copy_from_slice(&bytes[at..at + 8]);
             u64::from_le_bytes(field)
         };
-        let crc = crc32c::crc32c(&bytes[..60]);
+        let crc = crc32c::crc32c(&bytes[..76]);
         let kind = match bytes[12] {
             1 => Kind::Changes,
             2 => Kind::Checkpoint,
@@ -91,7 +95,8 @@ impl LogHeader {
             schema: number(16) as u32,
             store: Uuid::from_bytes(store),
             sequence: number(40),
-            begun_ms: number(48),
+            time_ms: number(48),
+            branch: number(56),
         };
         // What was read is written again and compared: magic, version, zeros and checksum alike.
         if header.encode().0 != *bytes {
@@ -145,6 +150,8 @@ pub struct LogReader {
     taken: usize,
     /// Where the file goes on behind the buffer.
     offset: u64,
+    /// Where the next frame begins.
+    at: u64,
     /// The file's header.
     pub header: LogHeader,
     chain: u32,
@@ -163,6 +170,7 @@ impl LogReader {
             offset: buffer.len() as u64,
             buffer,
             taken: LOG_HEADER_BYTES,
+            at: LOG_HEADER_BYTES as u64,
             header,
             chain,
         })
@@ -184,7 +192,19 @@ impl LogReader {
             .ok_or(FrameError::Short)?;
         let frame = frame::decode(&mut self.chain, &header, payload)?;
         self.taken += FRAME_HEADER_BYTES + length;
+        self.at += (FRAME_HEADER_BYTES + length) as u64;
         Ok(Some(frame))
+    }
+
+    /// Where the next frame begins, in bytes from the file's start: behind an error, where what
+    /// cannot be read begins.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// The file's length, in bytes.
+    pub fn length(&self) -> io::Result<u64> {
+        self.file.length()
     }
 
     /// Sees that the buffer holds so many bytes more, if the file does.
@@ -214,7 +234,8 @@ mod tests {
             schema: 1,
             store: Uuid::from_u128(5),
             sequence: 77,
-            begun_ms: 1_700_000_000_000,
+            time_ms: 1_700_000_000_000,
+            branch: 3,
         };
         let (bytes, chain) = header.encode();
         assert_eq!(LogHeader::decode(&bytes), Ok((header, chain)));

@@ -1,7 +1,7 @@
 //! Frames: the rows of a transaction, or of a whole catalog, as checksummed bytes.
 //!
 //! A frame is its payload's length, a checksum chained to the frame before, and the payload: the
-//! transaction's sequence number, whether it is the transaction's last frame, and rows. What is
+//! transaction's sequence number and time, whether it is the transaction's last frame, and rows. What is
 //! chained cannot be put together from pieces of other files, and a torn end is seen.
 
 use crate::ghostbay::catalog::table::Change;
@@ -13,6 +13,8 @@ pub const FRAME_BYTES_TARGET: usize = 1 << 20;
 /// The most bytes that a payload can have: the target and one row more, of the greatest length.
 pub const FRAME_BYTES_MAX: usize = FRAME_BYTES_TARGET + (17 << 20);
 
+/// Bytes of a payload before its rows: sequence, time and flags.
+const PAYLOAD_FIXED_BYTES: usize = 17;
 const FLAG_LAST: u8 = 1;
 const ROW_DELETED: u8 = 0;
 const ROW_PUT: u8 = 1;
@@ -39,13 +41,20 @@ impl FrameWriter {
         FrameWriter { chain }
     }
 
-    /// Appends one transaction to `out`, as one frame or several.
-    pub fn transaction(&mut self, sequence: u64, changes: &[Change], out: &mut Vec<u8>) {
-        let mut payload = Payload::new(sequence);
+    /// Appends one transaction to `out`, as one frame or several. `time_ms` says when it was
+    /// committed, in milliseconds since 1970.
+    pub fn transaction(
+        &mut self,
+        sequence: u64,
+        time_ms: u64,
+        changes: &[Change],
+        out: &mut Vec<u8>,
+    ) {
+        let mut payload = Payload::new(sequence, time_ms);
         for (key, value) in changes {
             if payload.bytes.len() >= FRAME_BYTES_TARGET {
                 self.frame(payload.close(false), out);
-                payload = Payload::new(sequence);
+                payload = Payload::new(sequence, time_ms);
             }
             payload.row(key, value.as_deref());
         }
@@ -56,11 +65,12 @@ impl FrameWriter {
     pub fn rows<'a>(
         &mut self,
         sequence: u64,
+        time_ms: u64,
         rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         last: bool,
         out: &mut Vec<u8>,
     ) {
-        let mut payload = Payload::new(sequence);
+        let mut payload = Payload::new(sequence, time_ms);
         for (key, value) in rows {
             payload.row(key, Some(value));
         }
@@ -86,8 +96,9 @@ struct Payload {
 }
 
 impl Payload {
-    fn new(sequence: u64) -> Self {
+    fn new(sequence: u64, time_ms: u64) -> Self {
         let mut bytes = sequence.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&time_ms.to_le_bytes());
         bytes.push(0);
         Payload { bytes }
     }
@@ -106,7 +117,7 @@ impl Payload {
     }
 
     fn close(mut self, last: bool) -> Vec<u8> {
-        self.bytes[8] = if last { FLAG_LAST } else { 0 };
+        self.bytes[PAYLOAD_FIXED_BYTES - 1] = if last { FLAG_LAST } else { 0 };
         self.bytes
     }
 }
@@ -116,6 +127,8 @@ impl Payload {
 pub struct Frame {
     /// The transaction that its rows belong to.
     pub sequence: u64,
+    /// When the transaction was committed, in milliseconds since 1970.
+    pub time_ms: u64,
     /// Whether the transaction ends with it.
     pub last: bool,
     /// The rows.
@@ -125,7 +138,7 @@ pub struct Frame {
 /// Length of the payload that a frame's header announces.
 pub fn payload_bytes(header: &[u8; FRAME_HEADER_BYTES]) -> Result<usize, FrameError> {
     let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
-    if (9..=FRAME_BYTES_MAX).contains(&length) {
+    if (PAYLOAD_FIXED_BYTES..=FRAME_BYTES_MAX).contains(&length) {
         Ok(length)
     } else {
         Err(FrameError::Damaged)
@@ -145,6 +158,7 @@ pub fn decode(
     }
     *chain = stored;
     let (sequence, rest) = payload.split_first_chunk().ok_or(FrameError::Damaged)?;
+    let (time_ms, rest) = rest.split_first_chunk().ok_or(FrameError::Damaged)?;
     let (flags, mut rest) = rest.split_first().ok_or(FrameError::Damaged)?;
     let mut changes = Vec::new();
     while let Some((kind, fields)) = rest.split_first() {
@@ -159,6 +173,7 @@ pub fn decode(
     }
     Ok(Frame {
         sequence: u64::from_le_bytes(*sequence),
+        time_ms: u64::from_le_bytes(*time_ms),
         last: flags & FLAG_LAST != 0,
         changes,
     })
@@ -198,11 +213,12 @@ mod tests {
             .collect();
         let mut writer = FrameWriter::new(7);
         let mut bytes = Vec::new();
-        writer.transaction(1, &short, &mut bytes);
-        writer.transaction(2, &long, &mut bytes);
+        writer.transaction(1, 10, &short, &mut bytes);
+        writer.transaction(2, 20, &long, &mut bytes);
         let frames = read(&bytes, 7).unwrap();
         assert_eq!(frames[0].changes, short);
         assert!(frames[0].last);
+        assert_eq!((frames[0].time_ms, frames[1].time_ms), (10, 20));
         assert!(frames.len() > 3);
         let rest: Vec<Change> = frames[1..]
             .iter()
@@ -218,9 +234,9 @@ mod tests {
     fn no_flipped_bit_goes_unseen_and_no_frame_can_be_moved() {
         let mut writer = FrameWriter::new(7);
         let mut bytes = Vec::new();
-        writer.transaction(1, &[(b"k".to_vec(), Some(b"v".to_vec()))], &mut bytes);
+        writer.transaction(1, 10, &[(b"k".to_vec(), Some(b"v".to_vec()))], &mut bytes);
         let one = bytes.len();
-        writer.transaction(2, &[(b"k".to_vec(), None)], &mut bytes);
+        writer.transaction(2, 20, &[(b"k".to_vec(), None)], &mut bytes);
         for bit in 0..8 * bytes.len() {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

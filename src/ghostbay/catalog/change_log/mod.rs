@@ -7,15 +7,19 @@
 //!
 //! * [`frame`]: rows as checksummed, chained bytes
 //! * [`mod@file`]: the files' names and headers, and reading them
-//! * `checkpoint`: writing a checkpoint
+//! * [`checkpoint`]: writing and reading a checkpoint
+//! * `retention`: which files may go
+//! * [`history`]: what the files tell together
 
-mod checkpoint;
+pub mod checkpoint;
 pub mod file;
 pub mod frame;
+pub mod history;
+mod retention;
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -32,6 +36,8 @@ use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
 
 use file::{Kind, LogHeader, file_name, parse_file_name};
 use frame::FrameWriter;
+
+pub use history::replay;
 
 /// What was appended is synced after this at the latest.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -59,16 +65,22 @@ pub struct LogPlace {
     /// A checkpoint is taken when the changes behind the one before have grown to this; `None`: to
     /// the length of the index.
     pub checkpoint_bytes: Option<u64>,
+    /// The branch of the store's history.
+    pub branch: u64,
+    /// A backup younger than this can be brought to any later moment: older checkpoints and
+    /// changes stay for so long.
+    pub keep: Duration,
 }
 
 impl LogPlace {
-    fn header(&self, kind: Kind, sequence: u64) -> LogHeader {
+    fn header(&self, kind: Kind, sequence: u64, time_ms: u64) -> LogHeader {
         LogHeader {
             kind,
             schema: self.schema,
             store: self.store,
             sequence,
-            begun_ms: now_ms(),
+            time_ms,
+            branch: self.branch,
         }
     }
 }
@@ -81,6 +93,8 @@ pub struct ChangeLog {
     told: u64,
     /// Bytes of all changes that no checkpoint covers.
     uncovered_bytes: u64,
+    /// Time of the last transaction: a clock that is set back does not take the log along.
+    time_ms: u64,
     shared: Arc<Shared>,
     syncer: Option<JoinHandle<()>>,
     checkpointer: Option<JoinHandle<()>>,
@@ -99,6 +113,8 @@ struct Tail {
 struct Shared {
     /// The log misses a transaction: only a checkpoint can make it whole again.
     gap: AtomicBool,
+    /// Checkpoints that are there, or have been.
+    checkpoints: AtomicUsize,
     sync: Mutex<SyncState>,
     wake: Condvar,
 }
@@ -117,26 +133,33 @@ impl ChangeLog {
     pub fn open(place: LogPlace, sequence: u64) -> Result<Self, CatalogError> {
         let failed = |error| CatalogError::Log(Arc::new(error));
         let mut uncovered_bytes = 0;
-        let mut covered = false;
+        let mut checkpoints = Vec::new();
+        let mut changes = Vec::new();
         for name in place.disk.list(&place.directory).map_err(failed)? {
             let path = place.directory.join(&name);
             match parse_file_name(&name) {
-                Some((Kind::Changes, _)) => {
-                    uncovered_bytes += place
-                        .disk
-                        .open(&path)
-                        .and_then(|file| file.length())
-                        .map_err(failed)?;
+                Some((Kind::Changes, first)) => {
+                    let length = place.disk.open(&path).and_then(|file| file.length());
+                    changes.push((first, length.map_err(failed)?));
                 }
-                Some((Kind::Checkpoint, _)) => covered = true,
+                Some((Kind::Checkpoint, sequence)) => checkpoints.push(sequence),
                 None if name.ends_with(file::TEMPORARY_SUFFIX) => {
                     place.disk.remove(&path).map_err(failed)?;
                 }
                 None => {}
             }
         }
+        let newest = checkpoints.iter().max();
+        for (first, length) in changes {
+            if newest.is_none_or(|newest| first > *newest) {
+                uncovered_bytes += length;
+            }
+        }
         let shared = Arc::new(Shared::default());
-        shared.gap.store(!covered, Ordering::Relaxed);
+        shared.gap.store(newest.is_none(), Ordering::Relaxed);
+        shared
+            .checkpoints
+            .store(checkpoints.len(), Ordering::Relaxed);
         let tail = Tail::begin(&place, sequence + 1).map_err(failed)?;
         let syncer = std::thread::Builder::new()
             .name("log-sync".into())
@@ -150,6 +173,7 @@ impl ChangeLog {
             tail: Some(tail),
             told: sequence,
             uncovered_bytes,
+            time_ms: 0,
             shared,
             syncer: Some(syncer),
             checkpointer: None,
@@ -174,11 +198,13 @@ impl ChangeLog {
     }
 
     fn append(&mut self, sequence: u64, changes: &[Change]) -> io::Result<()> {
+        self.time_ms = self.time_ms.max(now_ms());
         let Some(tail) = &mut self.tail else {
             return Ok(());
         };
         let mut bytes = Vec::new();
-        tail.writer.transaction(sequence, changes, &mut bytes);
+        tail.writer
+            .transaction(sequence, self.time_ms, changes, &mut bytes);
         tail.file.write_at(&bytes, tail.offset)?;
         tail.offset += bytes.len() as u64;
         self.uncovered_bytes += bytes.len() as u64;
@@ -203,13 +229,23 @@ impl ChangeLog {
         self.tail = Some(Tail::begin(&self.place, sequence + 1)?);
         self.uncovered_bytes = 0;
         self.shared.gap.store(false, Ordering::Relaxed);
+        // The state is read off the committer's thread, but it was taken on it: nothing that was
+        // committed later is in it.
+        let time_ms = self.time_ms.max(now_ms());
+        self.time_ms = time_ms;
         let (place, shared) = (self.place.clone(), self.shared.clone());
         let thread = std::thread::Builder::new().name("checkpoint".into());
         self.checkpointer = Some(thread.spawn(move || {
-            let written = checkpoint::write(&place, sequence, &state);
+            let written = checkpoint::write(&place, sequence, time_ms, &state);
             drop(state);
             match written {
-                Ok(rows) => tracing::debug!(sequence, rows, "took a checkpoint of the index"),
+                Ok(rows) => {
+                    tracing::debug!(sequence, rows, "took a checkpoint of the index");
+                    shared.checkpoints.fetch_add(1, Ordering::Relaxed);
+                    if let Err(error) = checkpoint::remove_needless(&place, now_ms()) {
+                        tracing::warn!(%error, "old files of the change log were not removed");
+                    }
+                }
                 Err(error) => {
                     shared.gap.store(true, Ordering::Relaxed);
                     tracing::error!(%error, sequence, "a checkpoint of the index failed; the next commit tries again");
@@ -231,6 +267,10 @@ impl ChangeLog {
             return self
                 .attempted
                 .is_none_or(|attempted| attempted.elapsed() >= CHECKPOINT_PAUSE);
+        }
+        // There is always one to fall back on.
+        if self.shared.checkpoints.load(Ordering::Relaxed) < 2 {
+            return true;
         }
         if let Some(bytes) = self.place.checkpoint_bytes {
             return self.uncovered_bytes > bytes;
@@ -314,7 +354,7 @@ impl Tail {
             _ => {}
         }
         let file = place.disk.create(&path)?;
-        let (header, chain) = place.header(Kind::Changes, sequence).encode();
+        let (header, chain) = place.header(Kind::Changes, sequence, now_ms()).encode();
         let named = file.write_at(&header, 0).and_then(|()| {
             place
                 .disk
@@ -389,64 +429,6 @@ impl LogVerifier {
         replay(&*self.disk, &self.directory, |_| ())
             .is_ok_and(|reached| reached.is_some_and(|reached| reached >= self.sequence))
     }
-}
-
-/// Reads the newest checkpoint and the changes behind it, as far as they go without a gap.
-///
-/// Gives each transaction's rows to `apply`, a checkpoint's first; a transaction whose last frame
-/// is missing is given in part, and not counted. Answers the last sequence that is whole, `None`
-/// without a checkpoint.
-pub fn replay(
-    disk: &dyn Disk,
-    directory: &Path,
-    mut apply: impl FnMut(frame::Frame),
-) -> Result<Option<u64>, file::LogReadError> {
-    let names = disk.list(directory)?;
-    let mut files: Vec<_> = names
-        .iter()
-        .filter_map(|name| parse_file_name(name))
-        .collect();
-    files.sort_by_key(|(_, sequence)| *sequence);
-    let checkpoint = files
-        .iter()
-        .rposition(|(kind, _)| *kind == Kind::Checkpoint);
-    let Some(checkpoint) = checkpoint else {
-        return Ok(None);
-    };
-    let mut reached = None;
-    for (kind, sequence) in &files[checkpoint..] {
-        if *kind == Kind::Changes && reached.is_none_or(|reached| *sequence > reached + 1) {
-            break;
-        }
-        let path = directory.join(file_name(*kind, *sequence));
-        let mut reader = match file::LogReader::open(disk, &path) {
-            Ok(reader) => reader,
-            // A power cut can take a file's header, which is synced with its first transaction.
-            Err(file::LogReadError::Frame(_)) if *kind == Kind::Changes => continue,
-            Err(error) => return Err(error),
-        };
-        loop {
-            let frame = match reader.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                // A torn end: what follows in the next file is judged by its sequence.
-                Err(file::LogReadError::Frame(_)) if *kind == Kind::Changes => break,
-                Err(error) => return Err(error),
-            };
-            if *kind == Kind::Changes && reached.is_some_and(|reached| frame.sequence <= reached) {
-                continue;
-            }
-            if *kind == Kind::Changes && reached != Some(frame.sequence - 1) {
-                return Ok(reached);
-            }
-            let (last, sequence) = (frame.last, frame.sequence);
-            apply(frame);
-            if last {
-                reached = Some(sequence);
-            }
-        }
-    }
-    Ok(reached)
 }
 
 #[cfg(test)]
