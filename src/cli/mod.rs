@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod logging;
+mod migrate;
 mod moment;
 mod reach;
 mod rebuild;
@@ -35,6 +36,12 @@ enum Command {
     Serve,
     /// Make a new index of the change log, for a stopped store whose own is lost or damaged
     Rebuild,
+    /// Bring the index of a stopped store to this version's schema, as a start does as well
+    Migrate {
+        /// Only list the steps
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Say which server holds the data directory; exit status 1 if none runs
     Status,
 }
@@ -58,6 +65,7 @@ impl Cli {
         match self.command.unwrap_or_default() {
             Command::Serve => serve::run(config),
             Command::Rebuild => rebuild::run(&config),
+            Command::Migrate { dry_run } => migrate::run(&config, dry_run),
             Command::Status => status::run(&config),
         }
     }

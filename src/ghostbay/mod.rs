@@ -6,7 +6,8 @@
 //! * [`catalog`]: the index of what exists
 //! * [`uploads`], [`multipart`], [`objects`]: what the index says of bodies
 //! * `ingest`, `read`: bodies on their way in and out
-//! * [`recovery`]: from what lies there to a store that can serve; [`rebuild`]: a lost index
+//! * [`recovery`]: from what lies there to a store that can serve; [`rebuild`]: a lost index;
+//!   [`migrate`]: an older one
 //! * [`admin`]: what an operator may ask of a running store
 //! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives; [`sim`]: a simulated disk
 
@@ -20,6 +21,7 @@ mod error;
 mod ingest;
 pub mod local;
 mod lock;
+pub mod migrate;
 pub mod multipart;
 mod object_store;
 pub mod objects;

@@ -63,13 +63,20 @@ impl Tracer {
         }
     }
 
+    #[allow(dead_code, reason = "not each test program asks")]
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Asks the process to stop, and waits for it: it may still be killed on the way.
-    pub fn stop(mut self) -> Traced {
+    #[allow(dead_code, reason = "not each test program asks")]
+    pub fn stop(self) -> Traced {
         signal(self.process, libc::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits until the process ends.
+    pub fn wait(mut self) -> Traced {
         self.thread.take().unwrap().join().unwrap()
     }
 }

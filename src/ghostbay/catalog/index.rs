@@ -39,6 +39,15 @@ impl IndexPlace {
         }
     }
 
+    /// Opens the index to look at it, if there is one.
+    pub(super) fn view(&self) -> Result<Option<RedbMap>, CatalogError> {
+        let found = self.disk.exists(&self.path).map_err(io_error)?;
+        match found {
+            true => RedbMap::view(&*self.disk, &self.path, self.cache_bytes).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Makes an index: it gets its name only when `fill` has committed all that belongs in it, in
     /// place of whatever had that name (ORDERING.md, O5).
     pub(super) fn make(

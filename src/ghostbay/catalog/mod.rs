@@ -66,6 +66,15 @@ impl OpenCatalog {
         })
     }
 
+    /// The schema version of the index at `place`; `None` if there is none. Not a byte of it is
+    /// changed.
+    pub fn version(place: &IndexPlace) -> Result<Option<u32>, CatalogError> {
+        let Some(map) = place.view()? else {
+            return Ok(None);
+        };
+        schema::version(&Snapshot::new(map.read()?)).map(Some)
+    }
+
     /// The state as it was found.
     pub fn read(&self) -> Result<Snapshot, CatalogError> {
         Ok(Snapshot::new(self.index.read()?))

@@ -115,7 +115,18 @@ pub fn set_identity(transaction: &mut Transaction<'_>, store: Uuid) -> Result<()
     set_number(transaction, "node", 1)
 }
 
-/// Brings the catalog to the newest version, each step in a transaction of its own.
+/// The steps that a catalog of version `found` still needs, in order. A catalog that is newer than
+/// the last of all steps is refused.
+pub fn pending(found: u32, steps: &[Step]) -> Result<&[Step], CatalogError> {
+    let known = steps.last().map_or(0, |step| step.version);
+    if found > known {
+        return Err(CatalogError::NewerSchema { found, known });
+    }
+    let done = steps.partition_point(|step| step.version <= found);
+    Ok(&steps[done..])
+}
+
+/// Makes the steps that are pending, each in a transaction of its own.
 ///
 /// Whether there was a step to make. Its rows are not in the change log, which begins anew with a
 /// checkpoint.
@@ -124,12 +135,7 @@ pub(super) fn migrate(map: &RedbMap, steps: &[Step]) -> Result<bool, CatalogErro
     let found = version(&snapshot)?;
     let sequence = sequence(&snapshot)?;
     drop(snapshot);
-    let known = steps.last().map_or(0, |step| step.version);
-    if found > known {
-        return Err(CatalogError::NewerSchema { found, known });
-    }
-    let mut migrated = false;
-    let pending = steps.iter().filter(|step| step.version > found);
+    let pending = pending(found, steps)?;
     for (sequence, step) in (sequence + 1..).zip(pending) {
         tracing::info!(
             version = step.version,
@@ -141,7 +147,6 @@ pub(super) fn migrate(map: &RedbMap, steps: &[Step]) -> Result<bool, CatalogErro
             set_number(transaction, "schema", u64::from(step.version))?;
             set_sequence(transaction, sequence)
         })?;
-        migrated = true;
     }
-    Ok(migrated)
+    Ok(!pending.is_empty())
 }

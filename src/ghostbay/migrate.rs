@@ -1,0 +1,72 @@
+//! A stopped store's index is brought to the newest schema: look, then make the same steps.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::catalog::schema::{Step, pending};
+use super::catalog::{CatalogError, IndexPlace, OpenCatalog};
+use super::disk::{Disk, OsDisk};
+use super::error::StorageError;
+use super::local::{EngineOptions, INDEX_FILE, LocalStorageEngine};
+
+/// What a store's index needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// The schema version that was found.
+    pub found: u32,
+    /// The steps that are to be made, in order.
+    pub steps: Vec<PlannedStep>,
+}
+
+/// A step that is to be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlannedStep {
+    /// The version that it leads to.
+    pub version: u32,
+    /// What it does, in a word or two.
+    pub name: &'static str,
+}
+
+/// Looks at the stopped store in `directory`, and changes nothing.
+pub fn plan(directory: &Path) -> Result<Plan, StorageError> {
+    let place = IndexPlace {
+        disk: Arc::new(OsDisk),
+        path: directory.join(INDEX_FILE),
+        cache_bytes: EngineOptions::default().index_cache_bytes,
+    };
+    let no_store = || StorageError::File {
+        what: "there is no index to migrate:",
+        path: place.path.clone(),
+        source: std::io::ErrorKind::NotFound.into(),
+    };
+    // Looked for before the lock is taken: the lock's file would make a directory look like a store.
+    if !place.path.exists() {
+        return Err(no_store());
+    }
+    let _lock = OsDisk.lock(directory)?;
+    let found = OpenCatalog::version(&place)?.ok_or_else(no_store)?;
+    Ok(planned(found, crate::migrations::STEPS)?)
+}
+
+fn planned(found: u32, steps: &[Step]) -> Result<Plan, CatalogError> {
+    let steps = pending(found, steps)?.iter();
+    Ok(Plan {
+        found,
+        steps: steps
+            .map(|step| PlannedStep {
+                version: step.version,
+                name: step.name,
+            })
+            .collect(),
+    })
+}
+
+/// Makes the steps, with the checkpoint of the change log behind them: what each start does. The
+/// store is closed again when this returns.
+pub async fn migrate(directory: &Path) -> Result<(), StorageError> {
+    LocalStorageEngine::open(directory, EngineOptions::default())
+        .await?
+        .close()
+        .await;
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! What was stored under an older schema, read back and gone on with.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use drift::digest::{Algorithm, Digest};
+use drift::ghostbay::LocalStorageEngine;
+use drift::ghostbay::catalog::Rows;
+use drift::ghostbay::engine::{
+    ByteStream, CompleteMultipartUploadRequest, GetObjectRequest, StorageEngine,
+};
+use drift::ghostbay::uploads::UPLOADS;
+use drift::oci::Reference;
+use futures::StreamExt;
+
+use crate::fixture::{
+    CONFIG, DELETED, LAYERS, OBJECT, PART, UPLOAD, UPLOADED, append, content, digest, folders,
+    image, index, name, pack_newest, registry, unpack,
+};
+
+async fn collect(mut stream: ByteStream<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = stream.next().await {
+        bytes.extend_from_slice(&frame.unwrap());
+    }
+    bytes
+}
+
+/// Reads everything that the fixture holds, and goes on with what it had begun.
+pub async fn check(directory: &Path) {
+    let storage = LocalStorageEngine::new(directory).await.unwrap();
+    let registry = registry(&storage);
+    let repositories = [name("fixture/image"), name("fixture/second")];
+    for repository in &repositories {
+        for length in LAYERS.into_iter().chain([CONFIG]) {
+            let blob = registry.blob(repository, &digest(length)).unwrap();
+            assert_eq!(blob.size, length as u64);
+            assert!(collect(blob.read(0..blob.size)).await == content(length));
+        }
+        assert!(registry.blob(repository, &digest(DELETED)).is_err());
+    }
+    let one = image("one", None);
+    let tagged = |repository: usize, tag: &str| {
+        let tag = Reference::Tag(tag.parse().unwrap());
+        registry
+            .manifest(&repositories[repository], &tag)
+            .map(|manifest| manifest.bytes)
+    };
+    for (repository, tag, bytes) in [
+        (0, "one", one.clone()),
+        (0, "moved", image("two", None)),
+        (0, "index", index(&one)),
+        (0, "about", image("about", Some(&one))),
+        (1, "one", one.clone()),
+    ] {
+        assert_eq!(tagged(repository, tag).unwrap(), bytes, "{tag}");
+    }
+    assert!(tagged(0, "deleted").is_err() && tagged(0, "gone").is_err());
+    let gone = Digest::of(Algorithm::Sha256, &image("deleted", None));
+    assert!(
+        registry
+            .manifest(&repositories[0], &Reference::Digest(gone))
+            .is_err()
+    );
+    let subject = Digest::of(Algorithm::Sha256, &one);
+    let referrers = registry
+        .referrers(&repositories[0], &subject, None)
+        .unwrap();
+    let about = Digest::of(Algorithm::Sha256, &image("about", Some(&one)));
+    let listed = String::from_utf8(referrers.index_json).unwrap();
+    assert!(listed.contains(&about.to_string()), "{listed}");
+
+    let object = storage
+        .get_object(GetObjectRequest {
+            bucket: "things".into(),
+            key: "a/b".into(),
+            range: None,
+        })
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(object.object.content_type, "text/plain");
+    assert!(collect(object.data).await == content(OBJECT));
+
+    go_on(&storage).await;
+    storage.close().await;
+}
+
+async fn go_on(storage: &LocalStorageEngine) {
+    let registry = registry(storage);
+    let repository = name("fixture/image");
+    let rows = storage.catalog().read().unwrap();
+    let upload = rows.scan(&UPLOADS, &[], None).unwrap().next();
+    let (id, _) = upload.expect("the upload is there").unwrap();
+    drop(rows);
+    let status = registry.upload_status(&repository, &id).unwrap();
+    assert_eq!(status.offset, UPLOADED as u64);
+    let rest: Bytes = content(UPLOAD).slice(UPLOADED..);
+    registry
+        .finish_upload(&repository, &id, &digest(UPLOAD), Some(append(rest)))
+        .await
+        .unwrap();
+    let blob = registry.blob(&repository, &digest(UPLOAD)).unwrap();
+    assert!(collect(blob.read(0..blob.size)).await == content(UPLOAD));
+
+    let uploads = storage.list_multipart_uploads("things", "").await.unwrap();
+    let upload_id = uploads[0].upload_id.clone();
+    let parts = storage
+        .list_parts("things", "parts", &upload_id)
+        .await
+        .unwrap();
+    storage
+        .complete_multipart_upload(CompleteMultipartUploadRequest {
+            bucket: "things".into(),
+            key: "parts".into(),
+            upload_id,
+            parts,
+        })
+        .await
+        .unwrap();
+    let joined = storage
+        .get_object(GetObjectRequest {
+            bucket: "things".into(),
+            key: "parts".into(),
+            range: None,
+        })
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(joined.object.metadata["note"], "in parts");
+    assert!(collect(joined.data).await == content(PART));
+}
+
+#[tokio::test]
+async fn a_store_of_every_schema_opens_with_all_that_was_in_it() {
+    if std::env::var_os("DRIFT_WRITE_FIXTURE").is_some() {
+        pack_newest().await;
+    }
+    for folder in folders() {
+        println!("{}", folder.display());
+        let directory = tempfile::tempdir().unwrap();
+        unpack(&folder, directory.path());
+        check(directory.path()).await;
+    }
+}
