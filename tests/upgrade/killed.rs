@@ -22,6 +22,8 @@ const WHOLE_RUNS: u32 = 3;
 const FIRST: Table<TagKey, MetaRow> = Table::new(0x7b, "first");
 const SECOND: Table<TagKey, MetaRow> = Table::new(0x7c, "second");
 
+type Apply = fn(&mut Transaction<'_>) -> Result<(), CatalogError>;
+
 /// The newest version that there is.
 fn released() -> u32 {
     drift::migrations::STEPS.last().unwrap().version
@@ -65,8 +67,7 @@ fn rows<V: drift::ghostbay::catalog::Value + 'static>(
 
 /// The made-up steps behind the newest version, the first `number` of them.
 fn steps(number: usize) -> Vec<Step> {
-    let made_up: [fn(&mut Transaction<'_>) -> Result<(), CatalogError>; 3] =
-        [note_each_tag, move_notes, raise_notes];
+    let made_up: [Apply; 3] = [note_each_tag, move_notes, raise_notes];
     let released = released();
     let first = Step {
         version: released,
