@@ -191,10 +191,17 @@ impl ChangeLog {
         }
     }
 
-    /// Takes a checkpoint of the state behind transaction `sequence`, whatever the log holds.
+    /// Takes a checkpoint of the state behind transaction `sequence`, whatever the log holds, and
+    /// waits for it: what is acknowledged next rests on it, should the index be lost.
     pub fn begin_anew(&mut self, sequence: u64, state: Snapshot) -> Result<(), CatalogError> {
         self.checkpoint(sequence, state)
-            .map_err(|error| CatalogError::Log(Arc::new(error)))
+            .map_err(|error| CatalogError::Log(Arc::new(error)))?;
+        if let Some(thread) = self.checkpointer.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a thread of the change log had panicked");
+        }
+        Ok(())
     }
 
     fn append(&mut self, sequence: u64, changes: &[Change]) -> io::Result<()> {
