@@ -17,6 +17,8 @@ use crate::http::transport::{
     self, ListenError, Listener, Timeouts, TransportOptions, connections_possible,
 };
 use crate::http::{self, Api};
+use crate::registry::check::{Depth, Repairs, VerifyOptions};
+use crate::registry::scrub::{ScrubOptions, scrub};
 use crate::registry::{MissingReferences, Registry, RegistryOptions};
 
 /// The store and the authorisation service, for a service that Drift is a part of.
@@ -81,7 +83,9 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let admin = admin_socket(config);
     let admin_api = AdminApi {
         storage: storage.clone(),
+        verify: verify_options(config, Depth::Quick, Repairs::Nothing),
     };
+    let scrubbed = storage.clone();
     let api = api(storage, Arc::new(auth), registry_options(config));
     tracing::info!(
         address = %listener.address(),
@@ -96,6 +100,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         stop.await;
         stop_asked.cancel();
     };
+    let stopping_scrub = stopping.clone();
     let shutdown = options.shutdown;
     let operators = async {
         if let Some(socket) = admin {
@@ -103,9 +108,11 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
             socket.serve(router, stopping, shutdown).await;
         }
     };
+    let scrubbing = scrub(scrubbed, scrub_options(config), stopping_scrub);
     tokio::join!(
         listener.serve(http::standalone(api), options, stop),
-        operators
+        operators,
+        scrubbing
     );
     Ok(())
 }
@@ -119,18 +126,49 @@ fn admin_socket(config: &Config) -> Option<AdminSocket> {
         .ok()
 }
 
-async fn open(config: &Config) -> anyhow::Result<LocalStorageEngine> {
+fn scrub_options(config: &Config) -> ScrubOptions {
+    ScrubOptions {
+        bytes_per_second: config.storage.scrub_rate,
+        interval: config.storage.scrub_interval,
+        verify: verify_options(config, Depth::Full, Repairs::Marks),
+    }
+}
+
+/// Opens the store that the configuration names.
+pub async fn open(config: &Config) -> anyhow::Result<LocalStorageEngine> {
     let path: &Path = &config.storage.path;
-    let options = EngineOptions {
+    LocalStorageEngine::open(path, engine_options(config))
+        .await
+        .with_context(|| {
+            format!(
+                "cannot open the data directory [storage] path = {:?} (variable DRIFT_STORAGE_PATH)",
+                path.display().to_string()
+            )
+        })
+}
+
+/// How the configuration has the store kept.
+pub fn engine_options(config: &Config) -> EngineOptions {
+    EngineOptions {
         addressed_buckets: vec![config.storage.bucket.clone()],
         ..EngineOptions::default()
-    };
-    LocalStorageEngine::open(path, options).await.with_context(|| {
-        format!(
-            "cannot open the data directory [storage] path = {:?} (variable DRIFT_STORAGE_PATH)",
-            path.display().to_string()
-        )
-    })
+    }
+}
+
+/// How the store is checked, to that depth.
+pub fn verify_options(config: &Config, depth: Depth, repairs: Repairs) -> VerifyOptions {
+    let RegistryOptions {
+        bucket,
+        missing_references,
+        ..
+    } = registry_options(config);
+    VerifyOptions {
+        depth,
+        repairs,
+        bytes_per_second: None,
+        bucket,
+        missing_references,
+    }
 }
 
 fn api(storage: Arc<LocalStorageEngine>, auth: Arc<AuthService>, options: RegistryOptions) -> Api {

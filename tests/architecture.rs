@@ -70,8 +70,9 @@ const HELD: &[(&str, &[&str])] = &[
     ("axum", &["http", "app.rs"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
-    ("clap", &["cli", "main.rs"]),
+    ("clap", &["cli"]),
     ("figment", &["config"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// Modules that do no I/O at all.

@@ -7,6 +7,7 @@ mod reach;
 mod rebuild;
 mod serve;
 mod status;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,29 +45,59 @@ enum Command {
     },
     /// Say which server holds the data directory; exit status 1 if none runs
     Status,
+    /// Check that the store is whole: the running server's, or one that is stopped
+    ///
+    /// Exit status: 0 nothing is damaged; 1 something is damaged, and still is; 2 all that was
+    /// damaged is repaired (a blob that is lost answers 404 from then on, until it is pushed
+    /// again); 3 the check failed. A command line without meaning ends in 64.
+    Verify(verify::VerifyArgs),
 }
 
+/// Exit status for a command line without meaning (EX_USAGE); clap's own, 2, says something else
+/// here.
+const USAGE: u8 = 64;
+
 impl Cli {
-    /// Does it. What goes wrong is printed to standard error, and the exit code is then 1; a
-    /// command line without meaning ends in 2 before this.
-    pub fn run(self) -> ExitCode {
-        match self.execute() {
-            Ok(()) => ExitCode::SUCCESS,
+    /// Reads the command line and does what it asks for. What goes wrong is printed to standard
+    /// error, and the exit status is then 1, but for `verify`, which has its own.
+    pub fn main() -> ExitCode {
+        match Cli::try_parse() {
+            Ok(cli) => cli.run(),
             Err(error) => {
-                eprintln!("drift: {}", causes(error.as_ref()));
-                ExitCode::FAILURE
+                // Whether it was printed changes nothing.
+                let _ = error.print();
+                match error.use_stderr() {
+                    true => ExitCode::from(USAGE),
+                    false => ExitCode::SUCCESS,
+                }
             }
         }
     }
 
-    fn execute(self) -> anyhow::Result<()> {
+    fn run(self) -> ExitCode {
+        let verifies = matches!(self.command, Some(Command::Verify(_)));
+        match self.execute() {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("drift: {}", causes(error.as_ref()));
+                match verifies {
+                    true => ExitCode::from(verify::FAILED),
+                    false => ExitCode::FAILURE,
+                }
+            }
+        }
+    }
+
+    fn execute(self) -> anyhow::Result<ExitCode> {
         let config = Config::load(self.config.as_deref())?;
         logging::begin(config.logging.format)?;
         match self.command.unwrap_or_default() {
-            Command::Serve => serve::run(config),
-            Command::Rebuild => rebuild::run(&config),
-            Command::Migrate { dry_run } => migrate::run(&config, dry_run),
-            Command::Status => status::run(&config),
+            Command::Serve => serve::run(config)?,
+            Command::Rebuild => rebuild::run(&config)?,
+            Command::Migrate { dry_run } => migrate::run(&config, dry_run)?,
+            Command::Status => status::run(&config)?,
+            Command::Verify(args) => return Ok(verify::run(&config, args)),
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

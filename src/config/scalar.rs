@@ -89,6 +89,91 @@ impl Visitor<'_> for Switch {
     }
 }
 
+/// A number of bytes as text with a unit: `"4MiB"`, `"500kB"`; or a plain number.
+pub mod bytes {
+    use super::*;
+
+    /// Units and what they are worth. Each is told apart from a longer one by its digits alone.
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+    ];
+
+    /// Reads a number of bytes.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        deserializer.deserialize_any(Bytes)
+    }
+
+    /// Writes a number of bytes as it may be read again.
+    pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(*value)
+    }
+
+    fn parse(text: &str) -> Option<u64> {
+        let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+        let (digits, worth) = match unit {
+            Some((unit, worth)) => (text.strip_suffix(unit)?.trim_end(), *worth),
+            None => (text, 1),
+        };
+        digits.parse::<u64>().ok()?.checked_mul(worth)
+    }
+
+    struct Bytes;
+
+    impl Visitor<'_> for Bytes {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number of bytes with its unit, such as \"4MiB\", or 0")
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+            u64::try_from(number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+            parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::parse;
+
+        #[test]
+        fn units_are_told_apart() {
+            for (text, bytes) in [
+                ("0", Some(0)),
+                ("17", Some(17)),
+                ("17B", Some(17)),
+                ("4MiB", Some(4 << 20)),
+                ("4 MiB", Some(4 << 20)),
+                ("4MB", Some(4_000_000)),
+                ("3kB", Some(3_000)),
+                ("2TiB", Some(2 << 40)),
+                ("MiB", None),
+                ("-1", None),
+                ("4mib", None),
+                ("1.5MiB", None),
+                ("99999999TiB", None),
+            ] {
+                assert_eq!(parse(text), bytes, "{text}");
+            }
+        }
+    }
+}
+
 /// A length of time as text with a unit: `"30s"`, `"500ms"`, `"1m 30s"`.
 pub mod duration {
     use super::*;

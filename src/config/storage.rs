@@ -1,6 +1,7 @@
 //! `[storage]`: where GhostBay keeps its data.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,12 @@ pub struct StorageConfig {
     /// Whether the API may delete. `false` answers 405 to every delete.
     #[serde(deserialize_with = "scalar::switch")]
     pub delete: bool,
+    /// How fast the store is read over in the background, in bytes a second. 0 does not.
+    #[serde(with = "scalar::bytes")]
+    pub scrub_rate: u64,
+    /// From the beginning of one reading to that of the next.
+    #[serde(with = "scalar::duration")]
+    pub scrub_interval: Duration,
 }
 
 /// What keeps the bytes.
@@ -37,6 +44,8 @@ impl Default for StorageConfig {
             path: PathBuf::from("./drift-data"),
             bucket: "drift-registry".to_owned(),
             delete: true,
+            scrub_rate: 4 << 20,
+            scrub_interval: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

@@ -101,6 +101,8 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_STORAGE_PATH", "1234"),
             ("DRIFT_STORAGE_BUCKET", "true"),
             ("DRIFT_STORAGE_DELETE", "false"),
+            ("DRIFT_STORAGE_SCRUB_RATE", "10MiB"),
+            ("DRIFT_STORAGE_SCRUB_INTERVAL", "1h"),
             ("DRIFT_REGISTRY_MISSING_REFERENCES", "allow-children"),
             ("DRIFT_AUTH_ENABLED", "false"),
             ("DRIFT_LOGGING_FORMAT", "json"),
@@ -124,6 +126,8 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             path: PathBuf::from("1234"),
             bucket: "true".to_owned(),
             delete: false,
+            scrub_rate: 10 << 20,
+            scrub_interval: Duration::from_secs(3600),
         },
         registry: RegistryConfig {
             missing_references: MissingReferences::AllowChildren,

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::blocking::blocking;
 use super::catalog::change_log::{ChangeLog, LogPlace, LogVerifier};
 use super::catalog::{Catalog, CatalogError, IndexPlace, OpenCatalog, Rows, schema};
+use super::check::CheckedStore;
+use super::check::store::RunningParts;
 use super::clock::now_ms;
 use super::disk::{Disk, OsDisk, SyncPoint};
 use super::engine::ByteStream;
@@ -80,6 +82,8 @@ struct Shared {
     uploads: Uploads,
     ready: tokio::sync::Mutex<Option<Instant>>,
     stop: CancellationToken,
+    /// By which a check closes a gap of the change log.
+    log: LogVerifier,
     house: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     /// Let go last: whoever comes next finds everything closed.
     _lock: Box<dyn Any + Send + Sync>,
@@ -143,6 +147,18 @@ impl LocalStorageEngine {
 
     pub(super) fn ingest(&self) -> &Ingest {
         &self.shared.ingest
+    }
+
+    /// The store as a check sees it.
+    pub fn to_check(&self) -> Result<CheckedStore, StorageError> {
+        let shared = &self.shared;
+        let parts = RunningParts {
+            space: shared.space.clone(),
+            disk: shared.disk.clone(),
+            directory: shared.directory.clone(),
+            addressed_buckets: shared.options.addressed_buckets.clone(),
+        };
+        CheckedStore::running(parts, shared.catalog.clone(), shared.log.clone())
     }
 
     /// Whether keys below `blobs/` of that bucket are digests.
@@ -352,6 +368,7 @@ fn open(
     } else {
         Some(log.verifier(sequence))
     };
+    let log_gap = log.verifier(sequence);
     let bodies = SharedPack::new(space.clone());
     let catalog = catalog
         .start(Box::new(bodies), Box::new(log))
@@ -367,6 +384,7 @@ fn open(
         ingest,
         ready: tokio::sync::Mutex::default(),
         stop: CancellationToken::new(),
+        log: log_gap,
         house: tokio::sync::Mutex::default(),
         _lock: lock,
     };

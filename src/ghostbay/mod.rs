@@ -8,12 +8,14 @@
 //! * `ingest`, `read`: bodies on their way in and out
 //! * [`recovery`]: from what lies there to a store that can serve; [`rebuild`]: a lost index;
 //!   [`migrate`]: an older one
+//! * [`check`]: finding what is damaged, and repairing it
 //! * [`admin`]: what an operator may ask of a running store
 //! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives; [`sim`]: a simulated disk
 
 pub mod admin;
 mod blocking;
 pub mod catalog;
+pub mod check;
 mod clock;
 pub mod disk;
 pub mod engine;

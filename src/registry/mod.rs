@@ -4,6 +4,7 @@
 //! * `blobs`, `uploads`: blobs in repositories, and how they come there
 //! * `manifests`, [`push`]: manifests, and the one transaction that a push is
 //! * `tags`, `referrers`, `repositories`: what can be listed
+//! * [`check`]: what is damaged, and whom it hits; [`scrub`]: looking for it while serving
 //! * [`error`]: what is refused
 //!
 //! Every change is one transaction that validates before it writes. A blob's bytes belong to
@@ -11,11 +12,13 @@
 //! right to serve them and the reason that they are kept.
 
 mod blobs;
+pub mod check;
 pub mod error;
 mod manifests;
 pub mod push;
 mod referrers;
 mod repositories;
+pub mod scrub;
 pub mod tables;
 mod tags;
 mod uploads;

@@ -80,7 +80,7 @@ impl Registry {
 }
 
 /// A push that is known to be well-formed, and all rows that it makes.
-struct Push {
+pub(super) struct Push {
     key: ContentKey,
     kind: ManifestType,
     row: ManifestRow,
@@ -94,18 +94,18 @@ struct Push {
 
 /// Something that the manifest is made of, in all its roles together.
 #[derive(Default)]
-struct Part {
-    reference: ReferenceRow,
+pub(super) struct Part {
+    pub(super) reference: ReferenceRow,
     /// Must be there as a blob.
-    needs_blob: bool,
+    pub(super) needs_blob: bool,
     /// Must be there as a manifest.
-    needs_manifest: bool,
+    pub(super) needs_manifest: bool,
     /// Must be there as either: an index may list blobs as well, as BuildKit's caches do.
-    needs_either: bool,
+    pub(super) needs_either: bool,
 }
 
 impl Push {
-    fn prepare(
+    pub(super) fn prepare(
         repository: &RepositoryName,
         put: PutManifest,
         policy: MissingReferences,
@@ -163,7 +163,7 @@ impl Push {
         })
     }
 
-    fn commit(&self, transaction: &mut Transaction<'_>) -> Result<(), RegistryError> {
+    pub(super) fn commit(&self, transaction: &mut Transaction<'_>) -> Result<(), RegistryError> {
         let stored = transaction.get_sound(&MANIFESTS, &self.key)?;
         if let Some(stored) = &stored
             && stored.media_type != self.row.media_type
@@ -241,7 +241,7 @@ impl Push {
     }
 }
 
-fn parts(manifest: &Manifest, policy: MissingReferences) -> BTreeMap<Digest, Part> {
+pub(super) fn parts(manifest: &Manifest, policy: MissingReferences) -> BTreeMap<Digest, Part> {
     let mut parts = BTreeMap::<Digest, Part>::new();
     for (role, descriptor) in manifest.parts() {
         let part = parts.entry(descriptor.digest()).or_default();

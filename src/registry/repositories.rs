@@ -3,6 +3,7 @@
 use super::tables::{BLOB_LINKS, ContentKey, MANIFESTS, REPOSITORIES, RepositoryRow};
 use super::{Listing, Page, Registry, RegistryError};
 use crate::ghostbay::catalog::{CatalogError, Key, KeyWriter, Rows, Table, Transaction, Value};
+use crate::ghostbay::now_ms;
 use crate::oci::RepositoryName;
 
 impl Registry {
@@ -53,6 +54,19 @@ pub(super) fn enter(
         )?;
     }
     Ok(())
+}
+
+/// Makes the row of a repository that holds something and has none.
+pub(super) fn mend(
+    transaction: &mut Transaction<'_>,
+    repository: &RepositoryName,
+) -> Result<(), CatalogError> {
+    let is_empty = holds_none(transaction, &BLOB_LINKS, repository)?
+        && holds_none(transaction, &MANIFESTS, repository)?;
+    match is_empty {
+        true => Ok(()),
+        false => enter(transaction, repository, now_ms()),
+    }
 }
 
 /// Takes the repository's row away if nothing is left in it.

@@ -5,6 +5,7 @@ use super::tables::{REPOSITORIES, TAGS, TAGS_BY_DIGEST, TagKey, TagOfKey, TagRow
 use super::{Listing, Page, Registry, RegistryError};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, KeyWriter, Rows, Transaction};
+use crate::ghostbay::now_ms;
 use crate::oci::{Reference, RepositoryName, Tag};
 
 impl Registry {
@@ -51,7 +52,7 @@ impl Registry {
 
 impl TagKey {
     /// The key the other way round.
-    fn of(&self, digest: &Digest) -> TagOfKey {
+    pub(super) fn of(&self, digest: &Digest) -> TagOfKey {
         TagOfKey {
             repository: self.repository.clone(),
             digest: *digest,
@@ -84,15 +85,42 @@ pub(super) fn point(
     transaction.put(&TAGS_BY_DIGEST, &key.of(digest), &())
 }
 
+/// Gives a tag whose row is damaged the manifest that lists it, or takes it out if none or several
+/// do.
+pub(super) fn mend(transaction: &mut Transaction<'_>, key: &TagKey) -> Result<(), CatalogError> {
+    if transaction.get_sound(&TAGS, key)?.is_some() || !transaction.contains(&TAGS, key)? {
+        return Ok(());
+    }
+    let listing: Vec<TagOfKey> = listing_tag(transaction, key)?;
+    match listing.as_slice() {
+        [of] => {
+            let row = TagRow {
+                digest: of.digest,
+                tagged_ms: now_ms(),
+            };
+            transaction.put(&TAGS, key, &row)
+        }
+        _ => {
+            for of in &listing {
+                transaction.delete(&TAGS_BY_DIGEST, of)?;
+            }
+            transaction.delete(&TAGS, key).map(drop)
+        }
+    }
+}
+
+/// The rows by which manifests list a tag: one, unless something is damaged.
+fn listing_tag(rows: &impl Rows, key: &TagKey) -> Result<Vec<TagOfKey>, CatalogError> {
+    rows.scan_sound(&TAGS_BY_DIGEST, &prefix(&key.repository), None)?
+        .filter(|row| row.as_ref().map_or(true, |(of, ())| of.tag == key.tag))
+        .map(|row| row.map(|(of, ())| of))
+        .collect()
+}
+
 /// Takes out what a tag is under the other way round, if its own row does not tell any more. Left
 /// there, it would take the tag along when the manifest that it pointed at is deleted.
 fn forget_damaged(transaction: &mut Transaction<'_>, key: &TagKey) -> Result<(), CatalogError> {
-    let stale: Vec<TagOfKey> = transaction
-        .scan_sound(&TAGS_BY_DIGEST, &prefix(&key.repository), None)?
-        .filter(|row| row.as_ref().map_or(true, |(of, ())| of.tag == key.tag))
-        .map(|row| row.map(|(of, ())| of))
-        .collect::<Result<_, _>>()?;
-    for of in stale {
+    for of in listing_tag(transaction, key)? {
         transaction.delete(&TAGS_BY_DIGEST, &of)?;
     }
     Ok(())

@@ -36,6 +36,16 @@ pub enum CatalogError {
         /// The newest version that this build knows.
         known: u32,
     },
+    /// The index was written by an older Drift, and only a start brings it to this one's schema.
+    #[error(
+        "the index has schema version {found}, this drift checks version {known}: start it once, which migrates the index"
+    )]
+    OtherSchema {
+        /// The version that the index names.
+        found: u32,
+        /// The version that this build writes.
+        known: u32,
+    },
     /// Bytes that had to be durable before the commit could not be made so.
     #[error("data could not be made durable: {0}")]
     Body(#[source] Arc<io::Error>),
@@ -61,14 +71,30 @@ impl CatalogError {
             CatalogError::Damaged(_)
             | CatalogError::Corrupt { .. }
             | CatalogError::NewerSchema { .. }
+            | CatalogError::OtherSchema { .. }
             | CatalogError::Panicked => false,
         }
     }
 
     pub(super) fn index(error: impl Into<redb::Error>) -> Self {
-        match error.into() {
-            redb::Error::Corrupted(reason) => CatalogError::Damaged(reason),
-            error => CatalogError::Index(Arc::new(error)),
+        let error = error.into();
+        match &error {
+            redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::RepairAborted
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. } => CatalogError::Damaged(error.to_string()),
+            // A page that names a place behind the file's end.
+            redb::Error::Io(io)
+                if matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                CatalogError::Damaged(error.to_string())
+            }
+            _ => CatalogError::Index(Arc::new(error)),
         }
     }
 }

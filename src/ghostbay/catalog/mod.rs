@@ -20,6 +20,7 @@ mod redb_map;
 pub mod schema;
 pub mod table;
 
+use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -29,12 +30,42 @@ pub use committer::{CommitListener, SmallBodies};
 pub use error::CatalogError;
 pub use index::{IndexPlace, NEW_SUFFIX};
 pub use key::{Key, KeyReader, KeyWriter};
-pub use table::{Change, Rows, Snapshot, Table, TableInfo, Transaction};
+pub use table::{Change, Inspected, Rows, Snapshot, Table, TableInfo, Transaction};
 
 use committer::{Committer, Failure, Job, Operation};
 use index::Index;
 
+use super::disk::Disk;
 use super::pack::{Extent, SmallBody};
+use redb_map::RedbMap;
+
+/// An index that is looked at and stays as it is to the byte, whatever a start would mend.
+pub struct ViewedCatalog {
+    map: RedbMap,
+}
+
+impl ViewedCatalog {
+    /// Reads every page of the index at `path` and compares it with the checksum that the page
+    /// above holds.
+    pub fn check_pages(
+        disk: &dyn Disk,
+        path: &Path,
+        cache_bytes: usize,
+    ) -> Result<(), CatalogError> {
+        RedbMap::view(disk, path, cache_bytes)?.check_pages()
+    }
+
+    /// Opens the index at `path` to look at it. Nobody else has it open.
+    pub fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Self, CatalogError> {
+        let map = RedbMap::view(disk, path, cache_bytes)?;
+        Ok(ViewedCatalog { map })
+    }
+
+    /// The state after the last commit.
+    pub fn read(&self) -> Result<Snapshot, CatalogError> {
+        Ok(Snapshot::new(self.map.read()?))
+    }
+}
 
 /// A catalog whose index is open and migrated, but that nothing writes to yet.
 pub struct OpenCatalog {
@@ -49,6 +80,7 @@ impl OpenCatalog {
     pub fn open(place: IndexPlace, steps: &[schema::Step]) -> Result<Self, CatalogError> {
         let (map, migrated) = match place.open()? {
             Some(map) => {
+                schema::check_made(&map)?;
                 let migrated = schema::migrate(&map, steps)?;
                 (map, migrated)
             }

@@ -21,7 +21,7 @@ const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows"
 
 /// The index file.
 pub(super) struct RedbMap {
-    database: Database,
+    database: Held,
     health: Arc<Health>,
     writable: bool,
 }
@@ -33,6 +33,8 @@ pub(super) struct Health {
     pub failed: AtomicBool,
     /// Its file could not be synced: what of it is on the disk is not known (ORDERING.md, O7).
     pub sync_failed: AtomicBool,
+    /// redb has panicked over a damaged page.
+    panicked: AtomicBool,
 }
 
 impl Health {
@@ -88,13 +90,17 @@ impl RedbMap {
     ) -> Result<Self, CatalogError> {
         let mut builder = Database::builder();
         builder.set_cache_size(cache_bytes);
-        let database = guarded(|| {
+        let database = guarded(&health, || {
             builder
                 .create_with_backend(backend)
                 .map_err(|error| health.error(error))
         })?;
         Ok(RedbMap {
-            database,
+            database: Held {
+                database: Some(database),
+                health: health.clone(),
+                closes: writable,
+            },
             health,
             writable,
         })
@@ -110,9 +116,23 @@ impl RedbMap {
         self.writable
     }
 
+    /// Compares every page with its checksum.
+    pub fn check_pages(mut self) -> Result<(), CatalogError> {
+        let health = self.health.clone();
+        let whole = guarded(&health, || {
+            self.database.check_integrity().map_err(CatalogError::index)
+        })?;
+        match whole {
+            true => Ok(()),
+            false => Err(CatalogError::Damaged(
+                "pages do not have their checksums".to_owned(),
+            )),
+        }
+    }
+
     /// The state after the last commit. `None` while no transaction has been committed.
     pub fn read(&self) -> Result<Box<dyn RawRead + Send>, CatalogError> {
-        guarded(|| {
+        guarded(&self.health, || {
             let transaction = self.database.begin_read();
             let transaction = transaction.map_err(|error| self.health.error(error))?;
             match transaction.open_table(ROWS) {
@@ -131,7 +151,7 @@ impl RedbMap {
         &self,
         work: impl FnOnce(&mut dyn RawWrite) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        guarded(|| {
+        guarded(&self.health, || {
             let transaction = self.database.begin_write();
             let mut transaction = transaction.map_err(|error| self.health.error(error))?;
             transaction
@@ -161,12 +181,59 @@ impl RedbMap {
     }
 }
 
+/// The database, which writes a little when it is closed and can panic over damaged pages then.
+struct Held {
+    database: Option<Database>,
+    health: Arc<Health>,
+    /// Whether it is to be closed, and not only let go.
+    closes: bool,
+}
+
+impl std::ops::Deref for Held {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        self.database.as_ref().expect("held until it is dropped")
+    }
+}
+
+impl std::ops::DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Database {
+        self.database.as_mut().expect("held until it is dropped")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(database) = self.database.take() else {
+            return;
+        };
+        // A view has nothing to be closed for. And where redb has panicked once, its locks are
+        // poisoned: its destructors would panic in turn, which ends the whole process.
+        if !self.closes || self.health.panicked.load(Ordering::Acquire) {
+            std::mem::forget(database);
+            return;
+        }
+        let closed = guarded(&self.health, || {
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "the index was not closed well");
+        }
+    }
+}
+
 /// Calls redb, which takes some of its pages at their word: a damaged one can lead it to a panic,
 /// which must hit the request that met it and nothing else.
-fn guarded<T>(call: impl FnOnce() -> Result<T, CatalogError>) -> Result<T, CatalogError> {
+fn guarded<T>(
+    health: &Health,
+    call: impl FnOnce() -> Result<T, CatalogError>,
+) -> Result<T, CatalogError> {
     // What redb leaves behind is either not used any more (a read) or dropped with its
     // transaction (a write).
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        health.panicked.store(true, Ordering::Release);
         let said = panic
             .downcast_ref::<String>()
             .map(String::as_str)
@@ -195,7 +262,7 @@ impl Writing<'_> {
             &mut redb::Table<'_, &'static [u8], &'static [u8]>,
         ) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let changed = guarded(|| change(&mut self.table));
+        let changed = guarded(self.health, || change(&mut self.table));
         if let Err(error) = &changed {
             self.failure.get_or_insert_with(|| error.clone());
         }
@@ -209,13 +276,15 @@ fn get(
     key: &[u8],
     found: &mut dyn FnMut(&[u8]),
 ) -> Result<bool, CatalogError> {
-    match guarded(|| table.get(key).map_err(|error| health.error(error)))? {
-        Some(value) => {
-            found(value.value());
-            Ok(true)
+    guarded(health, || {
+        match table.get(key).map_err(|error| health.error(error))? {
+            Some(value) => {
+                found(value.value());
+                Ok(true)
+            }
+            None => Ok(false),
         }
-        None => Ok(false),
-    }
+    })
 }
 
 fn range<'a>(
@@ -234,7 +303,7 @@ fn range<'a>(
         Bound::Included(from)
     };
     let bounds = (first, Bound::Excluded(to));
-    let mut rows = guarded(|| {
+    let mut rows = guarded(health, || {
         table
             .range::<&[u8]>(bounds)
             .map_err(|error| health.error(error))
@@ -244,7 +313,7 @@ fn range<'a>(
         if failed {
             return None;
         }
-        let row = guarded(|| {
+        let row = guarded(health, || {
             let Some(row) = rows.next() else {
                 return Ok(None);
             };

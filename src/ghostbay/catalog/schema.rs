@@ -38,6 +38,14 @@ pub struct Step {
     pub apply: fn(&mut Transaction<'_>) -> Result<(), CatalogError>,
 }
 
+/// A fact that every index has, and this one has not.
+fn lost(name: &str) -> CatalogError {
+    CatalogError::Corrupt {
+        table: META.info().name,
+        reason: format!("there is no {name}"),
+    }
+}
+
 fn number(rows: &impl Rows, name: &str) -> Result<Option<u64>, CatalogError> {
     match rows.get(&META, &name.to_owned())? {
         None => Ok(None),
@@ -59,7 +67,12 @@ fn set_number(
 
 /// The sequence number of the last transaction.
 pub fn sequence(rows: &impl Rows) -> Result<u64, CatalogError> {
-    Ok(number(rows, "sequence")?.unwrap_or(0))
+    match number(rows, "sequence")? {
+        Some(sequence) => Ok(sequence),
+        None if version(rows)? == 0 => Ok(0),
+        // Numbers that were given out already would be given out again.
+        None => Err(lost("sequence")),
+    }
 }
 
 /// Notes the sequence number of the last transaction.
@@ -78,7 +91,9 @@ pub fn version(rows: &impl Rows) -> Result<u32, CatalogError> {
 
 /// The node that this writer gives out pack ids for.
 pub fn node(rows: &impl Rows) -> Result<u16, CatalogError> {
-    Ok(number(rows, "node")?.unwrap_or(0) as u16)
+    number(rows, "node")?
+        .and_then(|node| u16::try_from(node).ok())
+        .ok_or_else(|| lost("node"))
 }
 
 /// The branch of the store's history: 0 until a restore or a rebuild that lost something begins
@@ -96,10 +111,7 @@ pub fn set_branch(transaction: &mut Transaction<'_>, branch: u64) -> Result<(), 
 pub fn store_id(rows: &impl Rows) -> Result<Uuid, CatalogError> {
     match rows.get(&META, &"store".to_owned())? {
         Some(MetaRow::Id(bytes)) => Ok(Uuid::from_bytes(bytes)),
-        _ => Err(CatalogError::Corrupt {
-            table: META.info().name,
-            reason: "no store id".into(),
-        }),
+        _ => Err(lost("store")),
     }
 }
 
@@ -113,6 +125,16 @@ pub(super) fn note_log_gap(transaction: &mut Transaction<'_>) -> Result<(), Cata
 pub fn set_identity(transaction: &mut Transaction<'_>, store: Uuid) -> Result<(), CatalogError> {
     transaction.put(&META, &"store".to_owned(), &MetaRow::Id(*store.as_bytes()))?;
     set_number(transaction, "node", 1)
+}
+
+/// Sees that an index which was found says what it is. One gets its name only when it does, so one
+/// that does not has lost it; taken for a new one, it would get another identity, and the packs of
+/// the old would be removed.
+pub(super) fn check_made(map: &RedbMap) -> Result<(), CatalogError> {
+    match version(&super::table::Snapshot::new(map.read()?))? {
+        0 => Err(lost("schema")),
+        _ => Ok(()),
+    }
 }
 
 /// The steps that a catalog of version `found` still needs, in order. A catalog that is newer than
@@ -149,4 +171,36 @@ pub(super) fn migrate(map: &RedbMap, steps: &[Step]) -> Result<bool, CatalogErro
         })?;
     }
     Ok(!pending.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ghostbay::catalog::RedbMap;
+    use crate::ghostbay::disk::OsDisk;
+
+    #[test]
+    fn an_index_that_has_lost_a_fact_of_itself_is_damaged_and_not_new() {
+        for name in ["schema", "sequence", "store", "node"] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("index.redb");
+            let map = RedbMap::open(&OsDisk, &path, 1 << 20).unwrap();
+            migrate(&map, crate::migrations::STEPS).unwrap();
+            redb_map::write_once(&map, |transaction| {
+                transaction.delete(&META, &name.to_owned())
+            })
+            .unwrap();
+            let facts = || {
+                check_made(&map)?;
+                migrate(&map, crate::migrations::STEPS)?;
+                let rows = crate::ghostbay::catalog::Snapshot::new(map.read()?);
+                sequence(&rows)?;
+                node(&rows)?;
+                store_id(&rows)
+            };
+            let error = facts().unwrap_err();
+            assert!(matches!(error, CatalogError::Corrupt { .. }), "{name}");
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
 }

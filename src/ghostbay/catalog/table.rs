@@ -294,6 +294,20 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// Keys that begin with the id of no table of `known`, one for each other id.
+    pub fn strays(&self, known: &[u8]) -> Result<Vec<Vec<u8>>, CatalogError> {
+        let mut strays = Vec::new();
+        for id in (0..u8::MAX).filter(|id| !known.contains(id)) {
+            let first = self.map.range(&[id], false, &[id + 1])?.next();
+            if let Some((key, _)) = first.transpose()? {
+                strays.push(key);
+            }
+        }
+        Ok(strays)
+    }
+}
+
 impl Rows for Snapshot {
     fn raw(&self) -> &dyn RawRead {
         &*self.map
@@ -325,6 +339,14 @@ impl<'a> Transaction<'a> {
         let value = table.seal(&key, value)?;
         self.map.put(&key, &value)?;
         self.changes.push((key, Some(value)));
+        Ok(())
+    }
+
+    /// Takes out a row by the bytes of its key, which no table can have written.
+    pub fn delete_stray(&mut self, key: &[u8]) -> Result<(), CatalogError> {
+        if self.map.delete(key)? {
+            self.changes.push((key.to_vec(), None));
+        }
         Ok(())
     }
 

@@ -87,6 +87,11 @@ impl AdminClient {
         self.ask(Method::GET, target).await
     }
 
+    /// As [`AdminClient::get`], for what changes the store.
+    pub async fn post(&mut self, target: &str) -> Result<Answer, ClientError> {
+        self.ask(Method::POST, target).await
+    }
+
     async fn ask(&mut self, method: Method, target: &str) -> Result<Answer, ClientError> {
         let request = Request::builder()
             .method(method)

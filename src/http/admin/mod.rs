@@ -2,6 +2,7 @@
 //!
 //! * `socket`: the listener, and who may connect
 //! * `answers`: long answers, made on a thread of their own in bounded memory
+//! * `verify`: checking the store
 //! * [`client`]: the other end, for the commands
 //!
 //! The routes are ours alone: a command speaks to a server of its own version, and says so
@@ -10,6 +11,7 @@
 mod answers;
 pub mod client;
 mod socket;
+mod verify;
 
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::ghostbay::LocalStorageEngine;
+use crate::registry::check::VerifyOptions;
 
 use super::error::ApiError;
 
@@ -31,11 +34,16 @@ pub use socket::{AdminSocket, SocketError};
 pub struct AdminApi {
     /// The store.
     pub storage: Arc<LocalStorageEngine>,
+    /// How the registry on it is checked, but for what a command asks for.
+    pub verify: VerifyOptions,
 }
 
 /// Every route that an operator's command may ask.
 pub fn router(api: AdminApi) -> Router {
-    Router::new().route("/status", get(status)).with_state(api)
+    Router::new()
+        .route("/status", get(status))
+        .route("/verify", get(verify::get).post(verify::post))
+        .with_state(api)
 }
 
 async fn status(State(api): State<AdminApi>) -> Response {

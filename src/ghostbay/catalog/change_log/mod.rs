@@ -411,6 +411,7 @@ impl Shared {
 }
 
 /// Finds out whether a log reaches the index.
+#[derive(Clone)]
 pub struct LogVerifier {
     disk: Arc<dyn Disk>,
     directory: PathBuf,

@@ -1,0 +1,91 @@
+//! The scrub: every byte is read again from time to time, while the server serves, so that what
+//! rots is found while those who could push it again still have it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::check::{CheckError, Damage, Report, VerifyOptions, verify};
+use crate::ghostbay::LocalStorageEngine;
+
+/// How the scrub goes.
+#[derive(Clone, Debug)]
+pub struct ScrubOptions {
+    /// How fast packs are read, in bytes a second; 0 for no scrub.
+    pub bytes_per_second: u64,
+    /// From the beginning of one pass to that of the next, if it is over by then.
+    pub interval: Duration,
+    /// What is checked, and what is done about it.
+    pub verify: VerifyOptions,
+}
+
+/// Goes over the store again and again, until `stop`.
+pub async fn scrub(
+    storage: Arc<LocalStorageEngine>,
+    options: ScrubOptions,
+    stop: CancellationToken,
+) {
+    if options.bytes_per_second == 0 {
+        return;
+    }
+    let verify = VerifyOptions {
+        bytes_per_second: Some(options.bytes_per_second),
+        ..options.verify
+    };
+    loop {
+        let next = Instant::now() + options.interval;
+        let (storage, verify, stopped) = (storage.clone(), verify.clone(), stop.clone());
+        let pass = tokio::task::spawn_blocking(move || pass(&storage, &verify, &stopped));
+        if let Err(error) = pass.await {
+            tracing::error!(%error, "a scrub of the store failed");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep_until(next) => {}
+        }
+    }
+}
+
+fn pass(storage: &LocalStorageEngine, options: &VerifyOptions, stop: &CancellationToken) {
+    let mut tell = |report| {
+        if let Report::Damage(damage) = report {
+            log(&damage);
+        }
+        !stop.is_cancelled()
+    };
+    let store = match storage.to_check() {
+        Ok(store) => store,
+        Err(error) => {
+            tracing::error!(%error, "the store cannot be scrubbed");
+            return;
+        }
+    };
+    match verify(store, options, &mut tell) {
+        Ok(totals) => tracing::info!(
+            damages = totals.damages,
+            "read the whole store over; drift verify tells the same"
+        ),
+        Err(CheckError::Stopped) => {}
+        Err(error) => tracing::error!(%error, "a scrub of the store broke off"),
+    }
+}
+
+fn log(damage: &Damage) {
+    let hits: Vec<_> = damage
+        .hits
+        .iter()
+        .map(|hit| match hit.tags.is_empty() {
+            true => hit.repository.clone(),
+            false => format!("{}:{}", hit.repository, hit.tags.join(",")),
+        })
+        .collect();
+    tracing::error!(
+        what = damage.what,
+        hits = hits.join(" "),
+        marked = damage.repaired,
+        "damage: {}",
+        damage.reason
+    );
+}
