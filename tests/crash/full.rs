@@ -127,8 +127,17 @@ async fn a_full_disk_refuses_pushes_and_loses_nothing_until_there_is_room() {
     client.check(true).await;
     println!("{refused} requests refused");
 
+    // A start finds no room either, and serves what is there.
+    server.kill();
+    let more = system.path().join("more");
+    take_the_rest(&more);
+    server = place.start_unready();
+    client.reconnect();
+    client.check(true).await;
+
     std::fs::remove_file(&ballast).unwrap();
     std::fs::remove_file(&rest).unwrap();
+    std::fs::remove_file(&more).unwrap();
     wait_until_ready(&server, true).await;
     client.failures_expected = false;
     for kind in [

@@ -61,6 +61,11 @@ impl Place {
         self.server().start()
     }
 
+    /// Starts the server and waits until it listens, ready or not.
+    pub fn start_unready(&self) -> Server {
+        self.server().start_unready()
+    }
+
     /// What starts the server, for whoever wants to do it.
     pub fn command(&self) -> Command {
         self.server().command(self.path())

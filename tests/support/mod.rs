@@ -188,6 +188,18 @@ impl ServerBuilder {
 
     /// Starts it and waits until it can serve.
     pub fn start(self) -> Server {
+        let server = self.start_unready();
+        wait_for("readiness", || {
+            server
+                .raw("GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                .starts_with("HTTP/1.1 200")
+                .then_some(())
+        });
+        server
+    }
+
+    /// Starts it and waits until it listens, ready or not.
+    pub fn start_unready(self) -> Server {
         let temporary = self
             .directory
             .is_none()
@@ -205,19 +217,12 @@ impl ServerBuilder {
             }
             address_in(&text)
         });
-        let server = Server {
+        Server {
             child,
             address,
             directory,
             _temporary: temporary,
-        };
-        wait_for("readiness", || {
-            server
-                .raw("GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                .starts_with("HTTP/1.1 200")
-                .then_some(())
-        });
-        server
+        }
     }
 }
 

@@ -155,12 +155,21 @@ impl ChangeLog {
                 uncovered_bytes += length;
             }
         }
+        let tail = match Tail::begin(&place, sequence + 1) {
+            Ok(tail) => Some(tail),
+            // A full disk still serves reads. The first commit that finds room takes a checkpoint.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::error!(%error, "no file of changes could be begun");
+                None
+            }
+            Err(error) => return Err(failed(error)),
+        };
         let shared = Arc::new(Shared::default());
-        shared.gap.store(newest.is_none(), Ordering::Relaxed);
+        let gap = newest.is_none() || tail.is_none();
+        shared.gap.store(gap, Ordering::Relaxed);
         shared
             .checkpoints
             .store(checkpoints.len(), Ordering::Relaxed);
-        let tail = Tail::begin(&place, sequence + 1).map_err(failed)?;
         let syncer = std::thread::Builder::new()
             .name("log-sync".into())
             .spawn({
@@ -170,7 +179,7 @@ impl ChangeLog {
             .map_err(failed)?;
         Ok(ChangeLog {
             place,
-            tail: Some(tail),
+            tail,
             told: sequence,
             uncovered_bytes,
             time_ms: 0,
