@@ -3,14 +3,16 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::AuthService;
-use crate::config::{Config, MissingReferences as Missing, ServerConfig};
+use crate::config::{BackupConfig, Config, MissingReferences as Missing, ServerConfig};
 use crate::ghostbay::admin::ADMIN_SOCKET;
+use crate::ghostbay::schedule::Schedule;
 use crate::ghostbay::{EngineOptions, LocalStorageEngine};
 use crate::http::admin::{self, AdminApi, AdminSocket};
 use crate::http::transport::{
@@ -86,7 +88,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         verify: verify_options(config, Depth::Quick, Repairs::Nothing),
     };
     let scrubbed = storage.clone();
-    let api = api(storage, Arc::new(auth), registry_options(config));
+    let api = api(storage.clone(), Arc::new(auth), registry_options(config));
     tracing::info!(
         address = %listener.address(),
         data = %config.storage.path.display(),
@@ -101,6 +103,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         stop_asked.cancel();
     };
     let stopping_scrub = stopping.clone();
+    let backups = scheduled(&config.backup, storage.clone(), stopping.clone());
     let shutdown = options.shutdown;
     let operators = async {
         if let Some(socket) = admin {
@@ -112,9 +115,27 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     tokio::join!(
         listener.serve(http::standalone(api), options, stop),
         operators,
-        scrubbing
+        scrubbing,
+        backups
     );
     Ok(())
+}
+
+/// Takes backups as the configuration says, until told to stop.
+async fn scheduled(
+    config: &BackupConfig,
+    storage: Arc<LocalStorageEngine>,
+    stop: CancellationToken,
+) {
+    if config.every.is_zero() {
+        return;
+    }
+    let schedule = Schedule {
+        every: config.every,
+        to: config.to.clone(),
+        keep: config.keep as usize,
+    };
+    schedule.run((*storage).clone(), stop).await;
 }
 
 /// The socket for an operator's commands. Clients are served without it as well.
@@ -151,6 +172,7 @@ pub async fn open(config: &Config) -> anyhow::Result<LocalStorageEngine> {
 pub fn engine_options(config: &Config) -> EngineOptions {
     EngineOptions {
         addressed_buckets: vec![config.storage.bucket.clone()],
+        keep: Duration::from_secs(u64::from(config.backup.keep_hours) * 3600),
         ..EngineOptions::default()
     }
 }

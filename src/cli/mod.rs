@@ -1,10 +1,12 @@
 //! The command line: one file for each command.
 
+mod backup;
 mod logging;
 mod migrate;
 mod moment;
 mod reach;
 mod rebuild;
+mod restore;
 mod serve;
 mod status;
 mod verify;
@@ -36,7 +38,33 @@ enum Command {
     #[default]
     Serve,
     /// Make a new index of the change log, for a stopped store whose own is lost or damaged
-    Rebuild,
+    Rebuild {
+        /// Where the log is gone as well: keep the blobs that the packs prove. Manifests, tags and
+        /// repositories are lost; a push of the same images finds its blobs and makes them again
+        #[arg(long)]
+        salvage: bool,
+    },
+    /// Copy the index to one file, or the whole store to a directory, while it serves or is stopped
+    #[command(group(clap::ArgGroup::new("target").required(true).multiple(true)))]
+    Backup {
+        /// The file, which is replaced when the new one is whole
+        #[arg(group = "target")]
+        file: Option<PathBuf>,
+        /// The directory of a whole copy: packs, index and keys; an older copy is brought up to date
+        #[arg(long, value_name = "DIR", group = "target")]
+        full: Option<PathBuf>,
+    },
+    /// Put a stopped store back to a backup, saying what that undoes
+    Restore {
+        /// The backup, or a checkpoint of the change log
+        file: PathBuf,
+        /// A later moment to go on to by the change log, such as 2030-01-31T12:30:00Z
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Say what it would do, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Bring the index of a stopped store to this version's schema, as a start does as well
     Migrate {
         /// Only list the steps
@@ -93,8 +121,15 @@ impl Cli {
         logging::begin(config.logging.format)?;
         match self.command.unwrap_or_default() {
             Command::Serve => serve::run(config)?,
-            Command::Rebuild => rebuild::run(&config)?,
+            Command::Rebuild { salvage: false } => rebuild::run(&config)?,
+            Command::Rebuild { salvage: true } => rebuild::run_salvage(&config)?,
             Command::Migrate { dry_run } => migrate::run(&config, dry_run)?,
+            Command::Backup { file, full } => {
+                backup::run(&config, file.as_deref(), full.as_deref())?;
+            }
+            Command::Restore { file, to, dry_run } => {
+                restore::run(&config, &file, to.as_deref(), dry_run)?;
+            }
             Command::Status => status::run(&config)?,
             Command::Verify(args) => return Ok(verify::run(&config, args)),
         }

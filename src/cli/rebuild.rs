@@ -5,8 +5,8 @@ use anyhow::Context;
 use super::moment;
 use crate::config::Config;
 use crate::ghostbay::catalog::rebuild::Rebuilt;
-use crate::ghostbay::rebuild;
 use crate::ghostbay::rebuild::Aside;
+use crate::ghostbay::{rebuild, salvage};
 
 /// Makes the index and says what it was made of, and what is lost.
 pub fn run(config: &Config) -> anyhow::Result<()> {
@@ -27,6 +27,34 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         println!("{line}");
     }
     say_aside(&done.aside);
+    Ok(())
+}
+
+/// Makes an index of the packs alone and says what they gave.
+pub fn run_salvage(config: &Config) -> anyhow::Result<()> {
+    let path = &config.storage.path;
+    let salvaged = salvage::salvage(path, &config.storage.bucket).with_context(|| {
+        format!(
+            "cannot salvage [storage] path = {:?}",
+            path.display().to_string()
+        )
+    })?;
+    for (digest, size) in &salvaged.blobs {
+        println!("{digest} {size}");
+    }
+    for (pack, end, length) in &salvaged.broken {
+        println!("pack {pack}: no record can be found behind byte {end} of {length}");
+    }
+    println!(
+        "kept {} blobs; uploads that are not whole or not what they claim: {}",
+        salvaged.blobs.len(),
+        salvaged.unproven
+    );
+    println!(
+        "LOST: manifests, tags, repositories and which blob belongs where. The blobs are in no \
+         repository; push the images again, no blob is kept twice"
+    );
+    say_aside(&salvaged.aside);
     Ok(())
 }
 

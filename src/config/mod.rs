@@ -5,6 +5,7 @@
 //! layer takes an options struct of its own.
 
 mod auth;
+mod backup;
 mod environment;
 mod error;
 mod logging;
@@ -20,6 +21,7 @@ use figment::providers::{Format, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use auth::AuthConfig;
+pub use backup::BackupConfig;
 pub use error::ConfigError;
 pub use logging::{LogFormat, LoggingConfig};
 pub use registry::{MissingReferences, RegistryConfig};
@@ -41,6 +43,8 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// `[auth]`: whether a login is asked for.
     pub auth: AuthConfig,
+    /// `[backup]`: copies of the index on a schedule.
+    pub backup: BackupConfig,
     /// `[logging]`: how the log is written.
     pub logging: LoggingConfig,
 }
@@ -86,6 +90,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.server.check()?;
         self.storage.check()?;
+        self.backup.check()?;
         self.auth.check(&self.server)
     }
 }

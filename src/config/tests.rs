@@ -105,6 +105,10 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_STORAGE_SCRUB_INTERVAL", "1h"),
             ("DRIFT_REGISTRY_MISSING_REFERENCES", "allow-children"),
             ("DRIFT_AUTH_ENABLED", "false"),
+            ("DRIFT_BACKUP_EVERY", "6h"),
+            ("DRIFT_BACKUP_TO", "there"),
+            ("DRIFT_BACKUP_KEEP", "3"),
+            ("DRIFT_BACKUP_KEEP_HOURS", "4"),
             ("DRIFT_LOGGING_FORMAT", "json"),
             ("UNRELATED", ""),
         ],
@@ -134,6 +138,12 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
         },
         auth: AuthConfig {
             enabled: Some(false),
+        },
+        backup: BackupConfig {
+            every: Duration::from_secs(6 * 3600),
+            to: PathBuf::from("there"),
+            keep: 3,
+            keep_hours: 4,
         },
         logging: LoggingConfig {
             format: LogFormat::Json,

@@ -13,6 +13,7 @@
 //! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives; [`sim`]: a simulated disk
 
 pub mod admin;
+pub mod backup;
 mod blocking;
 pub mod catalog;
 pub mod check;
@@ -20,6 +21,7 @@ mod clock;
 pub mod disk;
 pub mod engine;
 mod error;
+pub mod full_copy;
 mod ingest;
 pub mod local;
 mod lock;
@@ -32,6 +34,9 @@ mod read;
 pub mod rebuild;
 pub mod recovery;
 mod replace;
+pub mod restore;
+pub mod salvage;
+pub mod schedule;
 mod sessions;
 pub mod sim;
 pub mod uploads;

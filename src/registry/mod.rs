@@ -21,6 +21,7 @@ mod repositories;
 pub mod scrub;
 pub mod tables;
 mod tags;
+pub mod undone;
 mod uploads;
 
 use std::sync::Arc;

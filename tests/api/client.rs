@@ -66,8 +66,13 @@ impl Registry {
     }
 
     pub fn with(variables: &[(&str, &str)]) -> Self {
+        Registry::on(Server::with(variables))
+    }
+
+    /// A client of a server that runs.
+    pub fn on(server: Server) -> Self {
         Registry {
-            server: Server::with(variables),
+            server,
             http: reqwest::Client::new(),
         }
     }

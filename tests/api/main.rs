@@ -4,6 +4,7 @@
 mod support;
 
 mod admin;
+mod backup;
 mod blobs;
 mod client;
 mod http2;

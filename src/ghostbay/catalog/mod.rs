@@ -8,9 +8,11 @@
 //! * [`change_log`]: what the index can be made again from; [`rebuild`]: doing so
 //! * [`schema`]: what the catalog says of itself, and the steps from version to version
 
+pub mod backup;
 pub mod change_log;
 pub mod codec;
 mod committer;
+pub mod compare;
 mod error;
 mod index;
 pub mod key;

@@ -88,6 +88,21 @@ impl PackFile {
     }
 }
 
+/// Which store the pack at `path` belongs to, by its header; `None` if that is damaged.
+pub fn store_of(disk: &dyn Disk, path: &Path) -> io::Result<Option<Uuid>> {
+    let mut header = Vec::new();
+    disk.open(path)?
+        .read_at(&mut header, 0, PACK_HEADER_BYTES as usize)?;
+    let field = |at: usize| header.get(at..)?.first_chunk().copied();
+    let (Some(id), Some(store)) = (field(16), header.get(24..).and_then(<[u8]>::first_chunk))
+    else {
+        return Ok(None);
+    };
+    let id = PackId::from_bits(u64::from_le_bytes(id));
+    let store = Uuid::from_bytes(*store);
+    Ok((header == encode_header(id, store)).then_some(store))
+}
+
 fn encode_header(id: PackId, store: Uuid) -> Vec<u8> {
     let mut bytes = vec![0; PACK_HEADER_BYTES as usize];
     bytes[0..8].copy_from_slice(&PACK_MAGIC);

@@ -12,6 +12,7 @@ mod extent;
 pub mod file;
 pub mod reader;
 pub mod record;
+pub mod scan;
 pub mod small;
 pub mod space;
 pub mod writer;

@@ -41,9 +41,22 @@ pub struct AdminApi {
 /// Every route that an operator's command may ask.
 pub fn router(api: AdminApi) -> Router {
     Router::new()
+        .route(BACKUP_ROUTE, get(backup))
         .route("/status", get(status))
         .route("/verify", get(verify::get).post(verify::post))
         .with_state(api)
+}
+
+/// Where a backup of the index is to be had.
+pub const BACKUP_ROUTE: &str = "/backup";
+
+/// The index as it stands. Its rows are copied first, so that a slow reader holds nobody up.
+async fn backup(State(api): State<AdminApi>) -> Response {
+    answer_in_pieces("application/octet-stream", move |pieces| {
+        let backup = api.storage.spool_backup()?;
+        backup.send(&mut |piece| pieces.send(piece).map_err(std::io::Error::other))?;
+        Ok(())
+    })
 }
 
 async fn status(State(api): State<AdminApi>) -> Response {

@@ -1,0 +1,96 @@
+//! `drift backup`: the index of the store in one file, or a whole copy of the store.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::{moment, reach};
+use crate::config::Config;
+use crate::ghostbay::catalog::change_log::file::LogHeader;
+use crate::ghostbay::{backup, full_copy, restore};
+use crate::http::admin::BACKUP_ROUTE;
+
+/// Takes a backup of the index to `file`, or a copy of the store to `full`.
+pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(file) = file {
+        let header = to_file(config, file)?;
+        println!(
+            "{}: store {}, schema {}, transaction {} of {}",
+            file.display(),
+            header.store,
+            header.schema,
+            header.sequence,
+            moment::shown(header.time_ms)
+        );
+    }
+    if let Some(directory) = full {
+        let copy = full_copy::begin(directory)?;
+        to_file(config, &copy.snapshot())?;
+        let copied = copy.finish(&config.storage.path)?;
+        println!(
+            "{}: transaction {} of {}; {} bytes of packs were new",
+            directory.display(),
+            copied.header.sequence,
+            moment::shown(copied.header.time_ms),
+            copied.pack_bytes
+        );
+        for pack in copied.missing {
+            println!("MISSING: pack {pack} is not there, or too short");
+        }
+    }
+    Ok(())
+}
+
+/// Writes the backup under another name and gives it its own when it is whole and durable.
+fn to_file(config: &Config, file: &Path) -> anyhow::Result<LogHeader> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".tmp");
+    let temporary = PathBuf::from(name);
+    let written = write(config, &temporary)
+        .and_then(|()| Ok(restore::inspect(&temporary)?))
+        .and_then(|header| {
+            std::fs::rename(&temporary, file)?;
+            sync_parent(file)?;
+            Ok(header)
+        });
+    written
+        .inspect_err(|_| {
+            let _ = std::fs::remove_file(&temporary);
+        })
+        .with_context(|| format!("cannot take a backup to {}", file.display()))
+}
+
+fn write(config: &Config, temporary: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // It holds what the index holds, accounts included.
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(temporary)?;
+    let served = reach::block_on(async {
+        let Some(mut server) = reach::running_server(config).await? else {
+            return Ok(false);
+        };
+        let mut answer = server.get(BACKUP_ROUTE).await?;
+        while let Some(piece) = answer.next().await? {
+            out.write_all(&piece)?;
+        }
+        Ok(true)
+    })?;
+    if !served {
+        backup::of_stopped(&config.storage.path, &mut |bytes| out.write_all(bytes))?;
+    }
+    out.sync_all()?;
+    Ok(())
+}
+
+fn sync_parent(file: &Path) -> io::Result<()> {
+    let parent = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,111 @@
+//! Backups of the index on a schedule: taken by the running server, the oldest removed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::clock::now_ms;
+use super::local::LocalStorageEngine;
+
+/// What the names of scheduled backups begin with; the time in milliseconds since 1970 follows.
+const NAME_PREFIX: &str = "drift-";
+/// What they end with.
+const NAME_SUFFIX: &str = ".backup";
+/// A backup that failed is tried again after this, or after `every` if that is shorter.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// When and where backups are taken.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Between one and the next.
+    pub every: Duration,
+    /// The directory that they go to; made if it is not there.
+    pub to: PathBuf,
+    /// How many of them stay.
+    pub keep: usize,
+}
+
+impl Schedule {
+    /// Takes backups until told to stop. The first is due `every` after the newest that is there.
+    pub async fn run(self, storage: LocalStorageEngine, stop: CancellationToken) {
+        let mut wait = self.until_due();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            let (schedule, store) = (self.clone(), storage.clone());
+            let taken = tokio::task::spawn_blocking(move || schedule.take(&store)).await;
+            wait = match taken.map_err(anyhow::Error::from).flatten() {
+                Ok(path) => {
+                    tracing::info!(backup = %path.display(), "took a backup of the index");
+                    self.every
+                }
+                Err(error) => {
+                    tracing::error!(to = %self.to.display(), "THE SCHEDULED BACKUP FAILED: {error:#}");
+                    self.every.min(AGAIN)
+                }
+            };
+        }
+    }
+
+    fn until_due(&self) -> Duration {
+        let newest = self.taken().ok().and_then(|taken| taken.last().copied());
+        let age = newest.map(|taken| Duration::from_millis(now_ms().saturating_sub(taken)));
+        age.map_or(Duration::ZERO, |age| self.every.saturating_sub(age))
+    }
+
+    /// When the backups that are there were taken, oldest first.
+    fn taken(&self) -> io::Result<Vec<u64>> {
+        let mut taken = Vec::new();
+        for entry in std::fs::read_dir(&self.to)? {
+            let name = entry?.file_name();
+            let time = name.to_str().and_then(|name| {
+                let time = name.strip_prefix(NAME_PREFIX)?.strip_suffix(NAME_SUFFIX)?;
+                time.parse::<u64>().ok()
+            });
+            taken.extend(time);
+        }
+        taken.sort_unstable();
+        Ok(taken)
+    }
+
+    fn path(&self, taken_ms: u64) -> PathBuf {
+        self.to
+            .join(format!("{NAME_PREFIX}{taken_ms}{NAME_SUFFIX}"))
+    }
+
+    /// Takes one, durable under its name, and then removes the oldest beyond `keep`.
+    pub fn take(&self, storage: &LocalStorageEngine) -> anyhow::Result<PathBuf> {
+        std::fs::create_dir_all(&self.to)?;
+        let backup = storage.spool_backup()?;
+        let path = self.path(backup.header.time_ms);
+        let temporary = path.with_extension("tmp");
+        let written = write(&temporary, &backup).inspect_err(|_| {
+            let _ = std::fs::remove_file(&temporary);
+        });
+        written?;
+        std::fs::rename(&temporary, &path)?;
+        File::open(&self.to)?.sync_all()?;
+        let taken = self.taken()?;
+        for old in &taken[..taken.len().saturating_sub(self.keep)] {
+            std::fs::remove_file(self.path(*old))?;
+        }
+        Ok(path)
+    }
+}
+
+fn write(temporary: &Path, backup: &super::backup::Spooled) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(temporary)?;
+    backup.send(&mut |piece| file.write_all(&piece))?;
+    file.sync_all()
+}
