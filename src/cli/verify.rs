@@ -201,6 +201,14 @@ impl Teller {
         if !self.json {
             match damages {
                 0 => println!("nothing is damaged"),
+                1 => println!(
+                    "1 damage, {}",
+                    if repaired == 1 {
+                        "repaired"
+                    } else {
+                        "not repaired"
+                    }
+                ),
                 _ => println!("{damages} damages, {repaired} of them repaired"),
             }
         }

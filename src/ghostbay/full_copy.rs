@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::catalog::NEW_INDEX_FILE;
 use super::catalog::Rows;
 use super::catalog::change_log::file::{Kind, LogHeader, file_name};
 use super::catalog::change_log::history::{self, History};
@@ -21,7 +22,6 @@ use super::lock::LOCK_FILE;
 use super::pack::PackId;
 use super::pack::accounts::PACKS;
 use super::pack::file::file_name as pack_name;
-use super::replace::NEW_INDEX_FILE;
 
 /// Name of the directory of keys, where there is one.
 const KEYS_DIRECTORY: &str = "keys";

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::catalog::NEW_INDEX_FILE;
 use super::catalog::change_log::{LogPlace, checkpoint, file::parse_file_name, history};
 use super::catalog::rebuild::NewIndex;
 use super::catalog::schema;
@@ -16,8 +17,6 @@ use super::local::{EngineOptions, INDEX_FILE, LOG_DIRECTORY, PACKS_DIRECTORY};
 use super::pack::accounts::PACKS;
 use super::pack::file::parse_file_name as parse_pack_name;
 
-/// Name of an index that is being made.
-pub const NEW_INDEX_FILE: &str = "index.redb.new";
 /// What follows the name of a file of the log that a restore has undone; the time comes behind it.
 const UNDONE_INFIX: &str = ".undone-";
 /// What follows the name of a checkpoint that is damaged.

@@ -15,8 +15,8 @@ use super::redb_map::{Health, RedbMap};
 use super::table::{RawRead, RawWrite};
 use crate::ghostbay::disk::{Disk, SyncPoint};
 
-/// What is appended to the name of an index that is being made.
-pub const NEW_SUFFIX: &str = ".new";
+/// Name of an index that is being made, beside the one whose place it takes.
+pub const NEW_INDEX_FILE: &str = "index.redb.new";
 
 /// Where an index lies, and how it is opened.
 #[derive(Clone)]
@@ -54,9 +54,7 @@ impl IndexPlace {
         &self,
         fill: impl FnOnce(&RedbMap) -> Result<(), CatalogError>,
     ) -> Result<RedbMap, CatalogError> {
-        let mut name = self.path.clone().into_os_string();
-        name.push(NEW_SUFFIX);
-        let new = PathBuf::from(name);
+        let new = self.path.with_file_name(NEW_INDEX_FILE);
         // What an attempt before this one left.
         match self.disk.remove(&new) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -30,7 +30,7 @@ use std::thread::JoinHandle;
 pub use codec::Value;
 pub use committer::{CommitListener, SmallBodies};
 pub use error::CatalogError;
-pub use index::{IndexPlace, NEW_SUFFIX};
+pub use index::{IndexPlace, NEW_INDEX_FILE};
 pub use key::{Key, KeyReader, KeyWriter};
 pub use table::{Change, Inspected, Rows, Snapshot, Table, TableInfo, Transaction};
 
