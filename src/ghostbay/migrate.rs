@@ -70,3 +70,25 @@ pub async fn migrate(directory: &Path) -> Result<(), StorageError> {
         .await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_steps_behind_the_version_found_are_planned() {
+        let steps = [1, 2, 3].map(|version| Step {
+            version,
+            name: "step",
+            apply: |_| Ok(()),
+        });
+        let versions = |found| {
+            let plan = planned(found, &steps)?;
+            let versions = plan.steps.iter().map(|step| step.version);
+            Ok::<Vec<u32>, CatalogError>(versions.collect())
+        };
+        assert_eq!(versions(1).unwrap(), [2, 3]);
+        assert!(versions(3).unwrap().is_empty());
+        assert!(versions(4).is_err(), "a newer schema");
+    }
+}

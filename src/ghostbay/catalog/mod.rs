@@ -106,6 +106,7 @@ impl OpenCatalog {
         let Some(map) = place.view()? else {
             return Ok(None);
         };
+        schema::check_made(&map)?;
         schema::version(&Snapshot::new(map.read()?)).map(Some)
     }
 
