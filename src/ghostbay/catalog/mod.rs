@@ -63,6 +63,11 @@ impl ViewedCatalog {
         Ok(ViewedCatalog { map })
     }
 
+    /// Leaves it unclosed when it is dropped, for an index whose pages are known to be damaged.
+    pub fn let_go(&mut self) {
+        self.map.let_go();
+    }
+
     /// The state after the last commit.
     pub fn read(&self) -> Result<Snapshot, CatalogError> {
         Ok(Snapshot::new(self.map.read()?))

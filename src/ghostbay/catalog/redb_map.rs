@@ -99,7 +99,7 @@ impl RedbMap {
             database: Held {
                 database: Some(database),
                 health: health.clone(),
-                closes: writable,
+                closes: true,
             },
             health,
             writable,
@@ -121,13 +121,26 @@ impl RedbMap {
         let health = self.health.clone();
         let whole = guarded(&health, || {
             self.database.check_integrity().map_err(CatalogError::index)
-        })?;
+        });
         match whole {
-            true => Ok(()),
-            false => Err(CatalogError::Damaged(
-                "pages do not have their checksums".to_owned(),
-            )),
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.let_go();
+                Err(CatalogError::Damaged(
+                    "pages do not have their checksums".to_owned(),
+                ))
+            }
+            Err(error) => {
+                self.let_go();
+                Err(error)
+            }
         }
+    }
+
+    /// Has the database left unclosed when it is dropped, which costs its memory and its file: closing
+    /// it over damaged pages can end the process.
+    pub fn let_go(&mut self) {
+        self.database.closes = false;
     }
 
     /// The state after the last commit. `None` while no transaction has been committed.
@@ -208,8 +221,8 @@ impl Drop for Held {
         let Some(database) = self.database.take() else {
             return;
         };
-        // A view has nothing to be closed for. And where redb has panicked once, its locks are
-        // poisoned: its destructors would panic in turn, which ends the whole process.
+        // Where redb has panicked once, its locks are poisoned: its destructors would panic in turn,
+        // which ends the whole process.
         if !self.closes || self.health.panicked.load(Ordering::Acquire) {
             std::mem::forget(database);
             return;

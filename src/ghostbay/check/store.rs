@@ -145,7 +145,11 @@ impl CheckedStore {
         let lock = disk.lock(directory)?;
         let cache_bytes = options.index_cache_bytes;
         let pages = ViewedCatalog::check_pages(&*disk, &index, cache_bytes).err();
-        let opened = ViewedCatalog::open(&*disk, &index, cache_bytes).and_then(|index| {
+        let opened = ViewedCatalog::open(&*disk, &index, cache_bytes).and_then(|mut index| {
+            if pages.is_some() {
+                index.let_go();
+            }
+
             let rows = index.read()?;
             let (found, known) = (schema::version(&rows)?, newest_schema());
             if found != known {
