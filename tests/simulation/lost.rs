@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use drift::ghostbay::disk::SyncPoint;
+use drift::ghostbay::disk::{Disk, SyncPoint};
 use drift::ghostbay::rebuild::rebuild_on;
 use drift::ghostbay::sim::crash::Random;
 use drift::ghostbay::sim::{Durable, Event, Image, SimDisk, Trace};
@@ -52,10 +52,30 @@ async fn rebuild_and_check(
     Ok(())
 }
 
+/// What is lost beside the index.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    Nothing,
+    /// The newest checkpoint, once the one behind it has been promised to be durable.
+    NewestCheckpoint,
+}
+
+/// Takes the newest checkpoint out of an image.
+fn lose_newest_checkpoint(image: &mut Image) {
+    let log = Path::new(STORE).join("log");
+    let names = SimDisk::on(image.clone()).list(&log).unwrap_or_default();
+    // Names begin with the number of the transaction that the checkpoint stands behind.
+    let checkpoints = names.iter().filter(|name| name.ends_with(".checkpoint"));
+    if let Some(newest) = checkpoints.max() {
+        image.lose(&log.join(newest));
+    }
+}
+
 /// Crashes a trace `images` times and loses the index each time.
 async fn crash_and_lose(
     trace: &Trace,
     histories: &[History],
+    lost: Lost,
     seed: u64,
     images: u64,
 ) -> Result<(), String> {
@@ -67,16 +87,23 @@ async fn crash_and_lose(
     let mut durable = Durable::new(Image::default());
     let mut possible = Possible::first(histories.len());
     let mut promised = possible.clone();
+    let mut checkpoints = 0;
     for at in 0..=events {
         while moments.next_if_eq(&at).is_some() {
+            if lost == Lost::NewestCheckpoint && checkpoints < 2 {
+                continue;
+            }
             // Before anything was acknowledged there may be nothing to make an index of.
-            let (image, possible) = match random.chance(40) {
+            let (mut image, possible) = match random.chance(40) {
                 true if possible.has_begun() => (durable.killed(), possible.clone()),
                 false if promised.has_begun() => {
                     (durable.power_cut(&mut random), promised.up_to(&possible))
                 }
                 _ => continue,
             };
+            if lost == Lost::NewestCheckpoint {
+                lose_newest_checkpoint(&mut image);
+            }
             rebuild_and_check(image, histories, &possible, &mut random)
                 .await
                 .map_err(|what| format!("at event {at} of {events}: {what}"))?;
@@ -87,6 +114,11 @@ async fn crash_and_lose(
             if is_promise(event) {
                 promised = possible.clone();
             }
+            let named = event.point().or(match event {
+                Event::LeftOut(point) => Some(*point),
+                _ => None,
+            });
+            checkpoints += usize::from(named == Some(SyncPoint::CheckpointName));
         }
     }
     Ok(())
@@ -106,7 +138,19 @@ fn an_index_that_is_lost_in_a_crash_comes_back_from_the_log() {
                 0 => record(2, seed).await,
                 _ => record_with_checkpoints(seed).await,
             };
-            crash_and_lose(&trace, &histories, seed, 200).await
+            crash_and_lose(&trace, &histories, Lost::Nothing, seed, 200).await
+        });
+        outcome.unwrap_or_else(|what| panic!("DRIFT_SIM_SEED={seed}: {what}"));
+    }
+}
+
+#[test]
+fn a_newest_checkpoint_that_is_lost_as_well_is_covered_by_the_one_before() {
+    let first = seed();
+    for seed in (0..10).map(|trace| first.wrapping_add(trace)) {
+        let outcome = runtime().block_on(async {
+            let (trace, histories) = record_with_checkpoints(seed).await;
+            crash_and_lose(&trace, &histories, Lost::NewestCheckpoint, seed, 200).await
         });
         outcome.unwrap_or_else(|what| panic!("DRIFT_SIM_SEED={seed}: {what}"));
     }
@@ -114,13 +158,13 @@ fn an_index_that_is_lost_in_a_crash_comes_back_from_the_log() {
 
 #[test]
 fn every_sync_of_the_log_that_is_left_out_is_noticed() {
-    for point in [
-        SyncPoint::LogTail,
-        SyncPoint::LogRoll,
-        SyncPoint::LogName,
-        SyncPoint::Checkpoint,
-        // Not CheckpointName: the checkpoint before the newest stays, and every name is durable with
-        // the next file of changes. To lose a store by that sync, two checkpoints have to be lost.
+    for (point, lost) in [
+        (SyncPoint::LogTail, Lost::Nothing),
+        (SyncPoint::LogRoll, Lost::Nothing),
+        (SyncPoint::LogName, Lost::Nothing),
+        (SyncPoint::Checkpoint, Lost::Nothing),
+        // One checkpoint without a name is covered up by the one before it.
+        (SyncPoint::CheckpointName, Lost::NewestCheckpoint),
     ] {
         assert_eq!(shown_by(point), ShownBy::LostIndex);
         let first = seed();
@@ -129,7 +173,8 @@ fn every_sync_of_the_log_that_is_left_out_is_noticed() {
             runtime().block_on(async {
                 let (trace, histories) = record_with_checkpoints(seed).await;
                 assert!(trace.count(point) > 0, "{point:?} is not in the trace");
-                let outcome = crash_and_lose(&trace.without(point), &histories, seed, 200).await;
+                let outcome =
+                    crash_and_lose(&trace.without(point), &histories, lost, seed, 200).await;
                 outcome
                     .inspect_err(|what| println!("{point:?}: {what}"))
                     .is_err()
