@@ -22,6 +22,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CLIENTS, PUSHING_SECONDS = 4, 1
 
 
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 def start(store, port):
     environment = os.environ | {"DRIFT_SERVER_API_PORT": str(port), "DRIFT_STORAGE_PATH": store, "RUST_LOG": "error"}
     began = time.monotonic()
@@ -57,9 +63,7 @@ def push(port, number, pushed):
 
 def main():
     store, rounds = os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     server, first = start(store, port)
     print(f"first start: {first * 1000:.0f} ms")
     taken = []
@@ -81,4 +85,5 @@ def main():
     print(f"median {statistics.median(taken) * 1000:.0f} ms, longest {max(taken) * 1000:.0f} ms")
 
 
-main()
+if __name__ == "__main__":
+    main()

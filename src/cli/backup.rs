@@ -62,29 +62,55 @@ fn to_file(config: &Config, file: &Path) -> anyhow::Result<LogHeader> {
         .with_context(|| format!("cannot take a backup to {}", file.display()))
 }
 
+/// A backup is synced in steps of this many bytes.
+const SYNC_BYTES: usize = 8 << 20;
+
+/// A file that is synced as it grows. One sync of a gigabyte at its end would have everybody wait
+/// who syncs something on that disk: the server's commits, above all.
+struct Synced {
+    file: File,
+    unsynced_bytes: usize,
+}
+
+impl Synced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.unsynced_bytes += bytes.len();
+        if self.unsynced_bytes >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.unsynced_bytes = 0;
+        }
+        Ok(())
+    }
+}
+
 fn write(config: &Config, temporary: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     // It holds what the index holds, accounts included.
-    let mut out = OpenOptions::new()
+    let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(temporary)?;
+    let mut out = Synced {
+        file,
+        unsynced_bytes: 0,
+    };
     let served = reach::block_on(async {
         let Some(mut server) = reach::running_server(config).await? else {
             return Ok(false);
         };
         let mut answer = server.get(BACKUP_ROUTE).await?;
         while let Some(piece) = answer.next().await? {
-            out.write_all(&piece)?;
+            out.write(&piece)?;
         }
         Ok(true)
     })?;
     if !served {
-        backup::of_stopped(&config.storage.path, &mut |bytes| out.write_all(bytes))?;
+        backup::of_stopped(&config.storage.path, &mut |bytes| out.write(bytes))?;
     }
-    out.sync_all()?;
+    out.file.sync_all()?;
     Ok(())
 }
 
