@@ -181,6 +181,16 @@ impl Replacement {
         };
         // From here until the end there is no index: a start is refused, and doing all of this
         // again leads to the same.
+        //
+        // The log has no line for what was changed here. With this checkpoint it needs none: what
+        // is acknowledged next comes back, should the index be lost again. It is durable before
+        // any older file goes: the newest branch is the one that counts.
+        let older = self
+            .disk
+            .list(&log)
+            .map_err(failed("cannot look at", &log))?;
+        checkpoint::write(&place, sequence, now, &state)
+            .map_err(failed("cannot write a checkpoint to", &log))?;
         match future {
             Future::GoesOn { damaged } => {
                 for path in damaged {
@@ -193,13 +203,6 @@ impl Replacement {
                 }
             }
             Future::BeginsAnew => {
-                let older = self
-                    .disk
-                    .list(&log)
-                    .map_err(failed("cannot look at", &log))?;
-                // Durable before any older file goes: the newest branch is the one that counts.
-                checkpoint::write(&place, sequence, now, &state)
-                    .map_err(failed("cannot write a checkpoint to", &log))?;
                 for name in older.iter().filter(|name| parse_file_name(name).is_some()) {
                     let (from, to) = (
                         log.join(name),

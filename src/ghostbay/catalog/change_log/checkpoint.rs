@@ -18,6 +18,11 @@ pub fn write(place: &LogPlace, sequence: u64, time_ms: u64, state: &Snapshot) ->
     let temporary = place
         .directory
         .join(format!("{sequence:016x}{TEMPORARY_SUFFIX}"));
+    // What a crash left of an attempt before this one.
+    match place.disk.remove(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let header = place.header(Kind::Checkpoint, sequence, time_ms);
     let rows = write_temporary(&*place.disk, &temporary, &header, state).inspect_err(|_| {
         // The next commit tries again: on a full disk each try would leave its file.
