@@ -136,11 +136,6 @@ impl SimDisk {
         self.state().trace.clone()
     }
 
-    /// How many events the trace has.
-    pub fn events(&self) -> usize {
-        self.state().trace.events.len()
-    }
-
     /// Whether there is something of that name.
     pub fn has(&self, path: &Path) -> bool {
         self.state().image.names.contains_key(path)
