@@ -4,7 +4,16 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Server, ServerBuilder};
+use crate::support::{Server, ServerBuilder, log_of};
+
+/// A port for a server that comes and goes. It lies below those that the kernel gives to clients:
+/// one of theirs can hold a port of that range at the moment when the server is to start.
+fn free_port() -> u16 {
+    (0..1000)
+        .map(|_| rand::random_range(10_000..32_000))
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port in 10000..32000")
+}
 
 pub struct Place {
     directory: tempfile::TempDir,
@@ -15,14 +24,9 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        // The port is free now, and loopback ports are not given out again at once.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap()
-            .port();
         Place {
             directory: tempfile::tempdir().unwrap(),
-            port: port.to_string(),
+            port: free_port().to_string(),
             store: None,
         }
     }
@@ -37,6 +41,11 @@ impl Place {
 
     pub fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// What the last server logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_of(self.path())).unwrap_or_default()
     }
 
     /// Where the server will listen.

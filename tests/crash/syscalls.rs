@@ -107,7 +107,8 @@ async fn follow_script(kill: Kill) -> Option<&'static str> {
     let traced = tracer.stop();
     assert!(
         followed.is_ok() || traced.killed_at.is_some(),
-        "the server died without being killed: {followed:?}"
+        "the server died without being killed: {followed:?}\n{}",
+        place.log()
     );
     let mut server = place.start();
     client.reconnect();

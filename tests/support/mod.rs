@@ -226,7 +226,8 @@ impl ServerBuilder {
     }
 }
 
-fn log_of(directory: &Path) -> PathBuf {
+/// Where a server that runs in `directory` writes its log.
+pub fn log_of(directory: &Path) -> PathBuf {
     directory.join("server.log")
 }
 

@@ -1,7 +1,9 @@
 """A real drift process on a free port, with a data directory of its own."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -28,9 +30,12 @@ MANIFESTS = (
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that the kernel gives to clients, one of which could be on it at the start."""
+    for port in random.sample(range(10_000, 32_000), 1000):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port in 10000..32000")
 
 
 class Registry:
