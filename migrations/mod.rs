@@ -1,8 +1,9 @@
 //! Steps from one version of the index to the next. README.md says how one is written.
 
 mod v0001_initial;
+mod v0002_reclaim;
 
 use crate::ghostbay::catalog::schema::Step;
 
 /// All steps, oldest first. The last one's version is the one that this build writes.
-pub const STEPS: &[Step] = &[v0001_initial::STEP];
+pub const STEPS: &[Step] = &[v0001_initial::STEP, v0002_reclaim::STEP];
