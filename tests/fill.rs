@@ -14,7 +14,7 @@ use drift::ghostbay::LocalStorageEngine;
 use drift::ghostbay::catalog::{Key, Rows, Snapshot, Table, Value};
 use drift::registry::tables::{
     BLOB_HOLDERS, BLOB_LINKS, MANIFEST_BODIES, MANIFESTS, REFERENCES, REFERRERS, REPOSITORIES,
-    TAGS, TAGS_BY_DIGEST,
+    TAGS, TAGS_BY_DIGEST, USAGE,
 };
 
 use content::{Content, Numbers};
@@ -66,6 +66,7 @@ async fn fill(numbers: Numbers, in_bulk: bool) -> BTreeSet<String> {
     rows(&snapshot, &REFERRERS, &mut found);
     rows(&snapshot, &TAGS, &mut found);
     rows(&snapshot, &TAGS_BY_DIGEST, &mut found);
+    rows(&snapshot, &USAGE, &mut found);
     found
 }
 

@@ -11,6 +11,7 @@ use drift::registry::tables::{
     MANIFESTS, ManifestBodyRow, ManifestRow, REFERENCES, REPOSITORIES, ReferenceRow, RepositoryRow,
     TAGS, TAGS_BY_DIGEST, TagKey, TagOfKey, TagRow,
 };
+use drift::registry::usage;
 
 use super::content::{CONFIG_TYPE, Image};
 use super::push::Link;
@@ -63,7 +64,11 @@ fn write_link(
     }
     let digest = link.blob.digest;
     let key = ContentKey::new(repository, &digest);
-    transaction.put(&BLOB_LINKS, &key, &BlobLinkRow { linked_ms: now })?;
+    let row = BlobLinkRow {
+        linked_ms: now,
+        size: link.blob.size,
+    };
+    usage::put(transaction, &BLOB_LINKS, &key, &row)?;
     let holder = HolderKey {
         digest,
         repository: repository.clone(),
@@ -87,7 +92,7 @@ fn write_image(
         depth: 0,
         pushed_ms: now,
     };
-    transaction.put(&MANIFESTS, &key, &row)?;
+    usage::put(transaction, &MANIFESTS, &key, &row)?;
     transaction.put(&MANIFEST_BODIES, &key, body)?;
     let mut parts = BTreeMap::<Digest, ReferenceRow>::new();
     for (position, blob) in image.blobs.iter().enumerate() {
@@ -110,7 +115,7 @@ fn write_image(
             digest: image.digest,
             tagged_ms: now,
         };
-        transaction.put(&TAGS, &TagKey::new(repository, tag), &row)?;
+        usage::put(transaction, &TAGS, &TagKey::new(repository, tag), &row)?;
         let of = TagOfKey {
             repository: repository.clone(),
             digest: image.digest,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use drift::ghostbay::LocalStorageEngine;
 use drift::ghostbay::uploads::Append;
 use drift::oci::{Reference, RepositoryName};
-use drift::registry::{MissingReferences, PutManifest, Registry, RegistryOptions};
+use drift::registry::{PutManifest, Registry, RegistryOptions};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::content::{Blob, Content, Image};
@@ -35,11 +35,7 @@ pub struct Pusher {
 
 impl Pusher {
     pub fn new(storage: LocalStorageEngine, content: Content) -> Self {
-        let options = RegistryOptions {
-            bucket: "drift-registry".to_owned(),
-            missing_references: MissingReferences::Refuse,
-            delete: true,
-        };
+        let options = RegistryOptions::default();
         Pusher {
             registry: Registry::new(Arc::new(storage), options),
             content,

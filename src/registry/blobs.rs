@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::tables::{
     BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, EdgeKey, HolderKey, MANIFESTS, REFERENCES,
 };
-use super::{Registry, RegistryError, repositories};
+use super::{Registry, RegistryError, repositories, usage};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::ghostbay::engine::ByteStream;
@@ -91,12 +91,15 @@ impl Registry {
             .catalog()
             .transact(move |transaction| {
                 // Asked again: the right may have been taken away meanwhile.
-                let held = transaction.contains(&BLOB_LINKS, &ContentKey::new(&source, &digest))?;
-                if !held || !may_read(&source) {
-                    return Ok(false);
+                let held =
+                    transaction.get_sound(&BLOB_LINKS, &ContentKey::new(&source, &digest))?;
+                match held.filter(|_| may_read(&source)) {
+                    None => Ok(false),
+                    Some(held) => {
+                        link(transaction, &repository, &digest, held.size, now)?;
+                        Ok(true)
+                    }
                 }
-                link(transaction, &repository, &digest, now)?;
-                Ok(true)
             })
             .await
     }
@@ -120,7 +123,7 @@ impl Registry {
                 if let Some(referrer) = manifest_made_of(transaction, &key)? {
                     return Err(RegistryError::StillReferenced { digest, referrer });
                 }
-                transaction.delete(&BLOB_LINKS, &key)?;
+                usage::take(transaction, &BLOB_LINKS, &key)?;
                 let holder = HolderKey {
                     digest,
                     repository: repository.clone(),
@@ -148,20 +151,22 @@ fn unknown(repository: &RepositoryName, digest: &Digest) -> RegistryError {
     }
 }
 
-/// Gives the repository the blob. A blob that is there already counts as pushed now, so that a
+/// Gives the repository the blob, which has `size` bytes. A blob that is there already counts as pushed now, so that a
 /// collector sees it in use.
 pub(super) fn link(
     transaction: &mut Transaction<'_>,
     repository: &RepositoryName,
     digest: &Digest,
+    size: u64,
     now_ms: u64,
 ) -> Result<(), CatalogError> {
     repositories::enter(transaction, repository, now_ms)?;
-    transaction.put(
-        &BLOB_LINKS,
-        &ContentKey::new(repository, digest),
-        &BlobLinkRow { linked_ms: now_ms },
-    )?;
+    let row = BlobLinkRow {
+        linked_ms: now_ms,
+        size,
+    };
+    let key = ContentKey::new(repository, digest);
+    usage::put(transaction, &BLOB_LINKS, &key, &row)?;
     let holder = HolderKey {
         digest: *digest,
         repository: repository.clone(),

@@ -6,7 +6,7 @@ use super::tables::{
     ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, REFERENCES, REFERRERS, TAGS,
     TagKey,
 };
-use super::{Registry, RegistryError, repositories, tags};
+use super::{Registry, RegistryError, repositories, tags, usage};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows};
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
@@ -104,7 +104,7 @@ impl Registry {
                     transaction.delete(&REFERRERS, &edge_to(&subject.digest()))?;
                 }
                 transaction.delete(&MANIFEST_BODIES, &key)?;
-                transaction.delete(&MANIFESTS, &key)?;
+                usage::take(transaction, &MANIFESTS, &key)?;
                 Ok(repositories::leave(transaction, &key.repository)?)
             })
             .await

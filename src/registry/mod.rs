@@ -4,6 +4,7 @@
 //! * `blobs`, `uploads`: blobs in repositories, and how they come there
 //! * `manifests`, [`push`]: manifests, and the one transaction that a push is
 //! * `tags`, `referrers`, `repositories`: what can be listed
+//! * [`usage`]: what each repository holds
 //! * [`check`]: what is damaged, and whom it hits; [`scrub`]: looking for it while serving
 //! * [`error`]: what is refused
 //!
@@ -23,6 +24,7 @@ pub mod tables;
 mod tags;
 pub mod undone;
 mod uploads;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -50,6 +52,16 @@ pub struct RegistryOptions {
     pub missing_references: MissingReferences,
     /// Whether tags, manifests and blobs can be deleted.
     pub delete: bool,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        RegistryOptions {
+            bucket: "drift-registry".to_owned(),
+            missing_references: MissingReferences::default(),
+            delete: true,
+        }
+    }
 }
 
 /// What a manifest may refer to that its repository does not hold. Foreign layers and subjects

@@ -9,7 +9,9 @@ use super::tables::{
     BLOB_LINKS, ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow,
     REFERENCES, REFERRERS, ReferenceRow, ReferrerRow,
 };
-use super::{MissingReferences, Registry, RegistryError, manifests, referrers, repositories, tags};
+use super::{
+    MissingReferences, Registry, RegistryError, manifests, referrers, repositories, tags, usage,
+};
 use crate::digest::{Algorithm, Digest};
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::ghostbay::now_ms;
@@ -181,7 +183,7 @@ impl Push {
             depth,
             ..self.row.clone()
         };
-        transaction.put(&MANIFESTS, &self.key, &row)?;
+        usage::put(transaction, &MANIFESTS, &self.key, &row)?;
         // The same bytes have the same rows. They are written again all the same: if one of them
         // was damaged, pushing the manifest again is what heals it.
         self.enter(transaction)?;

@@ -30,9 +30,11 @@ pub const REFERRERS: Table<EdgeKey, ReferrerRow> = Table::new(0x26, "referrers")
 pub const TAGS: Table<TagKey, TagRow> = Table::new(0x27, "tags");
 /// The tags the other way round: a manifest deleted by digest takes them along.
 pub const TAGS_BY_DIGEST: Table<TagOfKey, ()> = Table::new(0x28, "tags_by_digest");
+/// What each repository holds, counted along with its rows.
+pub const USAGE: Table<RepositoryName, UsageRow> = Table::new(0x2d, "usage");
 
 /// All tables of the registry, for the schema page.
-pub const TABLES: [TableInfo; 9] = [
+pub const TABLES: [TableInfo; 10] = [
     REPOSITORIES.info(),
     BLOB_LINKS.info(),
     BLOB_HOLDERS.info(),
@@ -42,6 +44,7 @@ pub const TABLES: [TableInfo; 9] = [
     REFERRERS.info(),
     TAGS.info(),
     TAGS_BY_DIGEST.info(),
+    USAGE.info(),
 ];
 
 impl Key for RepositoryName {
@@ -243,11 +246,13 @@ impl Value for RepositoryRow {
 pub struct BlobLinkRow {
     /// When it was last pushed or mounted.
     pub linked_ms: u64,
+    /// Bytes of the blob.
+    pub size: u64,
 }
 
 impl Value for BlobLinkRow {
-    const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "linked_ms u64";
+    const VERSION: u8 = 2;
+    const LAYOUT: &'static str = "linked_ms u64, size u64";
 }
 
 /// A manifest in a repository.
@@ -345,6 +350,24 @@ pub struct TagRow {
 impl Value for TagRow {
     const VERSION: u8 = 1;
     const LAYOUT: &'static str = "digest (algorithm u8, raw bytes), tagged_ms u64";
+}
+
+/// What a repository holds.
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct UsageRow {
+    /// Bytes of its blobs and manifests. A blob counts in each repository that holds it.
+    pub bytes: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Manifests.
+    pub manifests: u64,
+    /// Tags.
+    pub tags: u64,
+}
+
+impl Value for UsageRow {
+    const VERSION: u8 = 1;
+    const LAYOUT: &'static str = "bytes u64, blobs u64, manifests u64, tags u64";
 }
 
 #[cfg(test)]

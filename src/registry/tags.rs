@@ -2,7 +2,7 @@
 
 use super::repositories::{after_text, prefix};
 use super::tables::{REPOSITORIES, TAGS, TAGS_BY_DIGEST, TagKey, TagOfKey, TagRow};
-use super::{Listing, Page, Registry, RegistryError};
+use super::{Listing, Page, Registry, RegistryError, usage};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, KeyWriter, Rows, Transaction};
 use crate::ghostbay::now_ms;
@@ -42,7 +42,7 @@ impl Registry {
                         reference: Reference::Tag(key.tag.clone()),
                     });
                 };
-                transaction.delete(&TAGS, &key)?;
+                usage::take(transaction, &TAGS, &key)?;
                 transaction.delete(&TAGS_BY_DIGEST, &key.of(&row.digest))?;
                 Ok(())
             })
@@ -81,7 +81,7 @@ pub(super) fn point(
         digest: *digest,
         tagged_ms: now_ms,
     };
-    transaction.put(&TAGS, &key, &row)?;
+    usage::put(transaction, &TAGS, &key, &row)?;
     transaction.put(&TAGS_BY_DIGEST, &key.of(digest), &())
 }
 
@@ -98,13 +98,13 @@ pub(super) fn mend(transaction: &mut Transaction<'_>, key: &TagKey) -> Result<()
                 digest: of.digest,
                 tagged_ms: now_ms(),
             };
-            transaction.put(&TAGS, key, &row)
+            usage::put(transaction, &TAGS, key, &row)
         }
         _ => {
             for of in &listing {
                 transaction.delete(&TAGS_BY_DIGEST, of)?;
             }
-            transaction.delete(&TAGS, key).map(drop)
+            usage::take(transaction, &TAGS, key).map(drop)
         }
     }
 }
@@ -139,7 +139,7 @@ pub(super) fn drop_all_of(
         .map(|row| row.map(|(key, ())| key))
         .collect::<Result<_, _>>()?;
     for key in keys {
-        transaction.delete(&TAGS, &TagKey::new(&key.repository, &key.tag))?;
+        usage::take(transaction, &TAGS, &TagKey::new(&key.repository, &key.tag))?;
         transaction.delete(&TAGS_BY_DIGEST, &key)?;
     }
     Ok(())

@@ -89,8 +89,8 @@ impl Registry {
 fn record(
     repository: &RepositoryName,
     digest: &Digest,
-) -> impl Fn(&mut Transaction<'_>) -> Result<(), RegistryError> + Send + 'static {
+) -> impl Fn(&mut Transaction<'_>, u64) -> Result<(), RegistryError> + Send + 'static {
     let (repository, digest) = (repository.clone(), *digest);
     let now = now_ms();
-    move |transaction| Ok(blobs::link(transaction, &repository, &digest, now)?)
+    move |transaction, size| Ok(blobs::link(transaction, &repository, &digest, size, now)?)
 }

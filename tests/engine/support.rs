@@ -85,7 +85,7 @@ pub async fn blob(engine: &LocalStorageEngine, digest: &Digest) -> Option<Bytes>
 }
 
 /// Nothing to be recorded with a blob.
-pub fn nothing(_: &mut Transaction<'_>) -> Result<(), StorageError> {
+pub fn nothing(_: &mut Transaction<'_>, _: u64) -> Result<(), StorageError> {
     Ok(())
 }
 

@@ -207,7 +207,7 @@ async fn what_is_recorded_with_a_blob_stands_or_falls_with_it() {
     let engine = open(directory.path()).await;
     let bytes = pattern(1, 600_000);
     let digest = sha256(&bytes);
-    let refuse = |_: &mut Transaction<'_>| -> Result<(), StorageError> {
+    let refuse = |_: &mut Transaction<'_>, _: u64| -> Result<(), StorageError> {
         Err(StorageError::NoSuchBucket {
             bucket: "refused".into(),
         })

@@ -87,11 +87,7 @@ impl Open {
             }
         };
         let storage = Arc::new(storage);
-        let options = RegistryOptions {
-            bucket: BUCKET.into(),
-            missing_references: MissingReferences::Refuse,
-            delete: true,
-        };
+        let options = RegistryOptions::default();
         Ok(Open {
             registry: Registry::new(storage.clone(), options),
             storage,

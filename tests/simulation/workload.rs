@@ -10,7 +10,7 @@ use drift::ghostbay::sim::crash::Random;
 use drift::ghostbay::uploads::{Append, UploadId};
 use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError};
 use drift::oci::{Reference, RepositoryName, Tag};
-use drift::registry::{MissingReferences, PutManifest, Registry, RegistryError, RegistryOptions};
+use drift::registry::{PutManifest, Registry, RegistryError, RegistryOptions};
 use futures::StreamExt;
 
 use crate::model::{History, Repository, State};
@@ -44,14 +44,7 @@ pub async fn open_with(
     // Nothing happens by the clock, so that a seed gives the same trace.
     options.packs.idle_trim = std::time::Duration::from_secs(3600);
     let storage = LocalStorageEngine::open_on(Arc::new(disk.clone()), STORE, options).await?;
-    let registry = Registry::new(
-        Arc::new(storage.clone()),
-        RegistryOptions {
-            bucket: "drift-registry".to_owned(),
-            missing_references: MissingReferences::Refuse,
-            delete: true,
-        },
-    );
+    let registry = Registry::new(Arc::new(storage.clone()), RegistryOptions::default());
     Ok(Running { storage, registry })
 }
 

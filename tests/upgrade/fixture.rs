@@ -14,7 +14,7 @@ use drift::ghostbay::engine::{
 };
 use drift::ghostbay::uploads::Append;
 use drift::oci::{Reference, RepositoryName};
-use drift::registry::{MissingReferences, PutManifest, Registry, RegistryOptions};
+use drift::registry::{PutManifest, Registry, RegistryOptions};
 
 const FILE: &str = "store.tar.zst";
 const LEVEL: i32 = 19;
@@ -111,11 +111,7 @@ pub fn append(bytes: Bytes) -> Append<'static> {
 }
 
 pub fn registry(storage: &LocalStorageEngine) -> Registry {
-    let options = RegistryOptions {
-        bucket: "drift-registry".to_owned(),
-        missing_references: MissingReferences::Refuse,
-        delete: true,
-    };
+    let options = RegistryOptions::default();
     Registry::new(std::sync::Arc::new(storage.clone()), options)
 }
 

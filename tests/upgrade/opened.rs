@@ -11,6 +11,8 @@ use drift::ghostbay::engine::{
 };
 use drift::ghostbay::uploads::UPLOADS;
 use drift::oci::Reference;
+use drift::registry::check::{Depth, Repairs, Report, VerifyOptions, verify};
+use drift::registry::{MissingReferences, RegistryOptions};
 use futures::StreamExt;
 
 use crate::fixture::{
@@ -26,6 +28,30 @@ async fn collect(mut stream: ByteStream<'_>) -> Vec<u8> {
     bytes
 }
 
+/// What a check of the open store finds.
+async fn damages(storage: &LocalStorageEngine) -> Vec<String> {
+    let store = storage.to_check().unwrap();
+    let options = VerifyOptions {
+        depth: Depth::Full,
+        repairs: Repairs::Nothing,
+        bytes_per_second: None,
+        bucket: RegistryOptions::default().bucket,
+        missing_references: MissingReferences::Refuse,
+    };
+    let check = move || {
+        let mut damages = Vec::new();
+        let mut tell = |report| {
+            if let Report::Damage(damage) = report {
+                damages.push(format!("{}: {}", damage.what, damage.reason));
+            }
+            true
+        };
+        verify(store, &options, &mut tell).unwrap();
+        damages
+    };
+    tokio::task::spawn_blocking(check).await.unwrap()
+}
+
 /// Reads everything that the fixture holds, and goes on with what it had begun.
 pub async fn check(directory: &Path) {
     let storage = LocalStorageEngine::new(directory).await.unwrap();
@@ -39,6 +65,11 @@ pub async fn check(directory: &Path) {
         }
         assert!(registry.blob(repository, &digest(DELETED)).is_err());
     }
+    let counted = registry.usage(&repositories[0]).unwrap();
+    let blobs: usize = LAYERS.into_iter().chain([CONFIG]).sum();
+    assert_eq!((counted.blobs, counted.manifests, counted.tags), (3, 4, 4));
+    assert!(counted.bytes > blobs as u64, "{counted:?}");
+    assert_eq!(damages(&storage).await, [""; 0]);
     let one = image("one", None);
     let tagged = |repository: usize, tag: &str| {
         let tag = Reference::Tag(tag.parse().unwrap());

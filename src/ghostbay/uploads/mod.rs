@@ -140,8 +140,8 @@ impl Uploads {
     }
 
     /// Closes an upload, with a last piece or without: if its content has the digest, it becomes
-    /// the bucket's blob in the transaction that `record` runs in too. A wrong digest drops the
-    /// upload. A repetition within an hour answers as the first time.
+    /// the bucket's blob in the transaction that `record` runs in too, with the blob's size. A wrong
+    /// digest drops the upload. A repetition within an hour answers as the first time.
     pub async fn finish<E, F>(
         &self,
         scope: &str,
@@ -152,7 +152,7 @@ impl Uploads {
         record: F,
     ) -> Result<(), E>
     where
-        F: Fn(&mut Transaction<'_>) -> Result<(), E> + Send + 'static,
+        F: Fn(&mut Transaction<'_>, u64) -> Result<(), E> + Send + 'static,
         E: From<StorageError> + From<CatalogError> + Send + 'static,
     {
         let guard = Arc::new(self.sessions.acquire(*id).await);
@@ -208,7 +208,7 @@ impl Uploads {
         record: F,
     ) -> Result<(), E>
     where
-        F: Fn(&mut Transaction<'_>) -> Result<(), E> + Send + 'static,
+        F: Fn(&mut Transaction<'_>, u64) -> Result<(), E> + Send + 'static,
         E: From<StorageError> + From<CatalogError> + Send + 'static,
     {
         let receiver = Whole {
@@ -356,4 +356,4 @@ async fn rehash(
 }
 
 /// The record of a receiver that closes nothing.
-type RecordNothing = fn(&mut Transaction<'_>) -> Result<(), StorageError>;
+type RecordNothing = fn(&mut Transaction<'_>, u64) -> Result<(), StorageError>;

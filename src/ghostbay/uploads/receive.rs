@@ -129,7 +129,7 @@ pub(super) fn at(
 
 impl<E, F> Receive for Body<F>
 where
-    F: Fn(&mut Transaction<'_>) -> Result<(), E> + Send + 'static,
+    F: Fn(&mut Transaction<'_>, u64) -> Result<(), E> + Send + 'static,
     E: Send + 'static,
 {
     type Output = Outcome;
@@ -176,7 +176,7 @@ where
         let now = now_ms();
         let commit: Commit<_, _> = Box::new(move |transaction, written| {
             let row = at(transaction, &id, base)?;
-            record(transaction).map_err(Refusal::Caller)?;
+            record(transaction, size).map_err(Refusal::Caller)?;
             let mut extents = row.extents;
             extents.extend_from_slice(&written.extents);
             accounts::add(transaction, written)?;
@@ -210,7 +210,7 @@ pub(super) struct Whole<F> {
 
 impl<E, F> Receive for Whole<F>
 where
-    F: Fn(&mut Transaction<'_>) -> Result<(), E> + Send + 'static,
+    F: Fn(&mut Transaction<'_>, u64) -> Result<(), E> + Send + 'static,
     E: Send + 'static,
 {
     type Output = ();
@@ -243,7 +243,7 @@ where
         let record = closing.record;
         let now = now_ms();
         let commit: Commit<_, _> = Box::new(move |transaction, written: &Written| {
-            record(transaction).map_err(Refusal::Caller)?;
+            record(transaction, size).map_err(Refusal::Caller)?;
             accounts::add(transaction, written)?;
             let blob = blob_row(&digest, size, written.extents.clone(), now);
             objects::put_addressed(transaction, &key, &blob)?;

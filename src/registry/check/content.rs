@@ -3,10 +3,10 @@
 
 use super::{Checker, Hit, hits};
 use crate::digest::Digest;
-use crate::ghostbay::blob_key;
 use crate::ghostbay::catalog::{CatalogError, Rows, Snapshot, Transaction};
 use crate::ghostbay::check::{CheckError, Repair};
 use crate::ghostbay::objects::{OBJECTS, ObjectKey};
+use crate::ghostbay::{blob_key, now_ms};
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
 use crate::oci::{Manifest, Reference, RepositoryName};
 use crate::registry::manifests::body_of;
@@ -65,21 +65,21 @@ fn links(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
             repository: repository.clone(),
         };
         let listed = rows.get_sound(&BLOB_HOLDERS, &holder)?.is_some();
+        let object = ObjectKey::new(checker.bucket, blob_key(digest));
         if row.row.is_err() || !listed {
             let reason = match row.row.is_err() {
                 true => DAMAGED,
                 false => "the blob does not list the repository",
             };
-            let key = key.clone();
+            let (key, object) = (key.clone(), object.clone());
             let again = Repair::rows("link it again", move |transaction| {
                 match transaction.contains(&BLOB_LINKS, &key)? {
-                    true => relink(transaction, &key),
+                    true => relink(transaction, &key, &object),
                     false => Ok(()),
                 }
             });
             checker.found(what.clone(), reason, vec![hit.clone()], Some(again))?;
         }
-        let object = ObjectKey::new(checker.bucket, blob_key(digest));
         if !rows.contains(&OBJECTS, &object)? {
             let reason = "the store holds no such bytes any more: push it again";
             checker.found(what, reason, vec![hit], None)?;
@@ -88,13 +88,23 @@ fn links(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
     })
 }
 
-fn relink(transaction: &mut Transaction<'_>, key: &ContentKey) -> Result<(), CatalogError> {
-    let linked_ms = transaction
-        .get_sound(&BLOB_LINKS, key)?
-        .map_or_else(crate::ghostbay::now_ms, |BlobLinkRow { linked_ms }| {
-            linked_ms
-        });
-    blobs::link(transaction, &key.repository, &key.digest, linked_ms)
+/// Writes a blob's link and what lists it. Of one whose bytes are gone the size is not known; the
+/// push that it needs writes it.
+fn relink(
+    transaction: &mut Transaction<'_>,
+    key: &ContentKey,
+    object: &ObjectKey,
+) -> Result<(), CatalogError> {
+    let BlobLinkRow { linked_ms, size } = match transaction.get_sound(&BLOB_LINKS, key)? {
+        Some(row) => row,
+        None => BlobLinkRow {
+            linked_ms: now_ms(),
+            size: transaction
+                .get_sound(&OBJECTS, object)?
+                .map_or(0, |object| object.size),
+        },
+    };
+    blobs::link(transaction, &key.repository, &key.digest, size, linked_ms)
 }
 
 fn holders(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
@@ -110,9 +120,10 @@ fn holders(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
         let what = format!("blob {} of repository {}", key.digest, key.repository);
         let hit = hits::of_content(rows, &key.repository, &key.digest, false)?;
         // Deletes take both rows out at once, so a blob of which one is left was not deleted.
+        let object = ObjectKey::new(checker.bucket, blob_key(&key.digest));
         let again = Repair::rows("link it again", move |transaction| {
             match transaction.contains(&BLOB_HOLDERS, &holder)? {
-                true => relink(transaction, &key),
+                true => relink(transaction, &key, &object),
                 false => Ok(()),
             }
         });

@@ -4,11 +4,13 @@
 //! * `hits`: the repositories and tags that something is part of
 //! * `content`: blobs, manifests and what they are made of
 //! * `names`: repositories and tags
+//! * `usage`: what is counted of each repository
 
 mod content;
 mod hits;
 mod names;
 pub mod report;
+mod usage;
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -88,6 +90,9 @@ pub fn verify(
         let looked = names::check(&mut registry);
         registry.run.bear(looked)?;
         let looked = content::check(&mut registry);
+        registry.run.bear(looked)?;
+        // Last: the repairs before it change what there is to count.
+        let looked = usage::check(&mut registry);
         registry.run.bear(looked)?;
     }
     check::check(&mut run)?;

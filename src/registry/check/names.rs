@@ -7,7 +7,7 @@ use crate::ghostbay::now_ms;
 use crate::registry::tables::{
     ContentKey, MANIFESTS, REPOSITORIES, TAGS, TAGS_BY_DIGEST, TagKey, TagOfKey, TagRow,
 };
-use crate::registry::{repositories, tags};
+use crate::registry::{repositories, tags, usage};
 
 pub(super) fn check(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
     checker.each(&REPOSITORIES, |checker, _, row| {
@@ -119,6 +119,6 @@ fn restore(
         digest: of.digest,
         tagged_ms: now_ms(),
     };
-    transaction.put(&TAGS, key, &row)?;
+    usage::put(transaction, &TAGS, key, &row)?;
     transaction.put(&TAGS_BY_DIGEST, of, &())
 }

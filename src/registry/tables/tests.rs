@@ -19,7 +19,22 @@ fn the_bytes_of_every_row_are_pinned() {
     stored_digest.extend_from_slice(digest().raw());
 
     golden(RepositoryRow { created_ms: 300 }, &[1, 251, 44, 1]);
-    golden(BlobLinkRow { linked_ms: 7 }, &[1, 7]);
+    golden(
+        BlobLinkRow {
+            linked_ms: 7,
+            size: 9,
+        },
+        &[2, 7, 9],
+    );
+    golden(
+        UsageRow {
+            bytes: 300,
+            blobs: 2,
+            manifests: 3,
+            tags: 4,
+        },
+        &[1, 251, 44, 1, 2, 3, 4],
+    );
     let mut row = vec![1, 3, b'a', b'/', b'b', 1, 1, b'x', 9, 1];
     row.extend_from_slice(&stored_digest);
     row.extend_from_slice(&[2, 8]);

@@ -8,7 +8,7 @@ use crate::registry::tables::*;
 
 impl Store {
     /// Puts a row of that key in place that the table cannot have written.
-    async fn damage<K, V>(&self, table: Table<K, V>, key: K)
+    pub(super) async fn damage<K, V>(&self, table: Table<K, V>, key: K)
     where
         K: Key + Send + Sync + 'static,
         V: Value + 'static,

@@ -5,6 +5,7 @@ mod damage;
 mod listings;
 mod management;
 mod manifests;
+mod usage;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -39,13 +40,16 @@ async fn store() -> Store {
 }
 
 async fn store_with(missing_references: MissingReferences) -> Store {
+    store_of(RegistryOptions {
+        missing_references,
+        ..RegistryOptions::default()
+    })
+    .await
+}
+
+async fn store_of(options: RegistryOptions) -> Store {
     let directory = tempfile::tempdir().unwrap();
     let storage = Arc::new(LocalStorageEngine::new(directory.path()).await.unwrap());
-    let options = RegistryOptions {
-        bucket: "drift-registry".into(),
-        missing_references,
-        delete: true,
-    };
     Store {
         registry: Registry::new(storage.clone(), options),
         storage,
@@ -201,6 +205,7 @@ impl Store {
             count(&rows, &REFERRERS),
             count(&rows, &TAGS),
             count(&rows, &TAGS_BY_DIGEST),
+            count(&rows, &USAGE),
         ]
     }
 
