@@ -14,7 +14,7 @@ use drift::ghostbay::LocalStorageEngine;
 use drift::ghostbay::catalog::{Key, Rows, Snapshot, Table, Value};
 use drift::registry::tables::{
     BLOB_HOLDERS, BLOB_LINKS, MANIFEST_BODIES, MANIFESTS, REFERENCES, REFERRERS, REPOSITORIES,
-    TAGS, TAGS_BY_DIGEST, USAGE,
+    TAG_HISTORY, TAGS, TAGS_BY_DIGEST, UNREFERENCED, USAGE,
 };
 
 use content::{Content, Numbers};
@@ -67,6 +67,8 @@ async fn fill(numbers: Numbers, in_bulk: bool) -> BTreeSet<String> {
     rows(&snapshot, &TAGS, &mut found);
     rows(&snapshot, &TAGS_BY_DIGEST, &mut found);
     rows(&snapshot, &USAGE, &mut found);
+    rows(&snapshot, &UNREFERENCED, &mut found);
+    rows(&snapshot, &TAG_HISTORY, &mut found);
     found
 }
 

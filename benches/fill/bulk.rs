@@ -8,8 +8,9 @@ use drift::ghostbay::now_ms;
 use drift::oci::{ManifestType, Role};
 use drift::registry::tables::{
     BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, EdgeKey, HolderKey, MANIFEST_BODIES,
-    MANIFESTS, ManifestBodyRow, ManifestRow, REFERENCES, REPOSITORIES, ReferenceRow, RepositoryRow,
-    TAGS, TAGS_BY_DIGEST, TagKey, TagOfKey, TagRow,
+    MANIFESTS, ManifestBodyRow, ManifestRow, MomentKey, REFERENCES, REPOSITORIES, ReferenceRow,
+    RepositoryRow, TAG_HISTORY, TAGS, TAGS_BY_DIGEST, TagChange, TagKey, TagMomentKey,
+    TagMomentRow, TagOfKey, TagRow, UNREFERENCED,
 };
 use drift::registry::usage;
 
@@ -59,7 +60,10 @@ fn write_link(
         transaction.put(
             &REPOSITORIES,
             repository,
-            &RepositoryRow { created_ms: now },
+            &RepositoryRow {
+                created_ms: now,
+                deleted_ms: None,
+            },
         )?;
     }
     let digest = link.blob.digest;
@@ -69,6 +73,7 @@ fn write_link(
         size: link.blob.size,
     };
     usage::put(transaction, &BLOB_LINKS, &key, &row)?;
+    transaction.put(&UNREFERENCED, &MomentKey::new(now, &key), &())?;
     let holder = HolderKey {
         digest,
         repository: repository.clone(),
@@ -122,6 +127,18 @@ fn write_image(
             tag: tag.clone(),
         };
         transaction.put(&TAGS_BY_DIGEST, &of, &())?;
+        let first = TagMomentKey {
+            repository: repository.clone(),
+            tag: tag.clone(),
+            number: 0,
+        };
+        let moment = TagMomentRow {
+            at_ms: now,
+            digest: image.digest,
+            change: TagChange::Pushed,
+            by: None,
+        };
+        transaction.put(&TAG_HISTORY, &first, &moment)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod auth;
 mod backup;
 mod environment;
 mod error;
+mod gc;
 mod logging;
 mod registry;
 mod scalar;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use auth::AuthConfig;
 pub use backup::BackupConfig;
 pub use error::ConfigError;
+pub use gc::GcConfig;
 pub use logging::{LogFormat, LoggingConfig};
 pub use registry::{MissingReferences, RegistryConfig};
 pub use server::ServerConfig;
@@ -43,6 +45,8 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// `[auth]`: whether a login is asked for.
     pub auth: AuthConfig,
+    /// `[gc]`: when what nothing refers to goes.
+    pub gc: GcConfig,
     /// `[backup]`: copies of the index on a schedule.
     pub backup: BackupConfig,
     /// `[logging]`: how the log is written.
@@ -91,6 +95,7 @@ impl Config {
         self.server.check()?;
         self.storage.check()?;
         self.backup.check()?;
+        self.gc.check()?;
         self.auth.check(&self.server)
     }
 }

@@ -105,6 +105,9 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_STORAGE_SCRUB_INTERVAL", "1h"),
             ("DRIFT_REGISTRY_MISSING_REFERENCES", "allow-children"),
             ("DRIFT_AUTH_ENABLED", "false"),
+            ("DRIFT_GC_INTERVAL", "5s"),
+            ("DRIFT_GC_GRACE", "0s"),
+            ("DRIFT_GC_KEEP_DELETED", "2days"),
             ("DRIFT_BACKUP_EVERY", "6h"),
             ("DRIFT_BACKUP_TO", "there"),
             ("DRIFT_BACKUP_KEEP", "3"),
@@ -138,6 +141,11 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
         },
         auth: AuthConfig {
             enabled: Some(false),
+        },
+        gc: GcConfig {
+            interval: Duration::from_secs(5),
+            grace: Duration::ZERO,
+            keep_deleted: Duration::from_secs(2 * 86400),
         },
         backup: BackupConfig {
             every: Duration::from_secs(6 * 3600),

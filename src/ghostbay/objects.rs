@@ -202,6 +202,18 @@ pub fn put_addressed(
     transaction.put(&OBJECTS, key, row)
 }
 
+/// Takes an object out, whose bytes lose an owner; how many those are. Nothing happens if there is
+/// none.
+pub fn remove(transaction: &mut Transaction<'_>, key: &ObjectKey) -> Result<u64, CatalogError> {
+    // As in `replace`: where the bytes of a damaged row lie is not known.
+    let row = transaction.get_sound(&OBJECTS, key)?;
+    if let Some(row) = &row {
+        accounts::release(transaction, &row.extents)?;
+    }
+    transaction.delete(&OBJECTS, key)?;
+    Ok(row.map_or(0, |row| row.size))
+}
+
 /// Notes that an extent of an object could not be read as it was written. Nothing happens if the
 /// object has been replaced since.
 pub fn mark_damaged(

@@ -238,7 +238,12 @@ impl From<RegistryError> for ApiError {
             RegistryError::BlobUnknown { .. }
             | RegistryError::ManifestUnknown { .. }
             | RegistryError::NameUnknown { .. }
-            | RegistryError::UploadUnknown { .. } => StatusCode::NOT_FOUND,
+            | RegistryError::UploadUnknown { .. }
+            | RegistryError::Purged { .. }
+            | RegistryError::NotInHistory { .. } => StatusCode::NOT_FOUND,
+            RegistryError::NotDeleted { .. } | RegistryError::TooManyManifests(_) => {
+                StatusCode::CONFLICT
+            }
             RegistryError::OutOfOrder { offset, .. } => {
                 let mut error = ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, code, message)
                     .with(RANGE, upload_range(*offset));

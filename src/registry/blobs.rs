@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::tables::{
     BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, EdgeKey, HolderKey, MANIFESTS, REFERENCES,
 };
-use super::{Registry, RegistryError, repositories, usage};
+use super::{Registry, RegistryError, repositories, unreferenced, usage};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::ghostbay::engine::ByteStream;
-use crate::ghostbay::objects::{ObjectKey, ObjectRow};
+use crate::ghostbay::objects::{self, ObjectKey, ObjectRow};
 use crate::ghostbay::{LocalStorageEngine, blob_key, now_ms};
 use crate::oci::{RepositoryName, Role};
 
@@ -104,8 +104,8 @@ impl Registry {
             .await
     }
 
-    /// Takes the blob out of this repository. Others keep it, and its bytes stay until the
-    /// collector finds that nobody does. Refused while a manifest here is made of it.
+    /// Takes the blob out of this repository. Others keep it; with the last of them its bytes go.
+    /// Refused while a manifest here is made of it; one that was deleted then cannot come back.
     pub async fn delete_blob(
         &self,
         repository: &RepositoryName,
@@ -113,6 +113,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         self.check_delete()?;
         let (repository, digest) = (repository.clone(), *digest);
+        let bucket = self.options.bucket.clone();
         self.storage
             .catalog()
             .transact(move |transaction| {
@@ -123,12 +124,7 @@ impl Registry {
                 if let Some(referrer) = manifest_made_of(transaction, &key)? {
                     return Err(RegistryError::StillReferenced { digest, referrer });
                 }
-                usage::take(transaction, &BLOB_LINKS, &key)?;
-                let holder = HolderKey {
-                    digest,
-                    repository: repository.clone(),
-                };
-                transaction.delete(&BLOB_HOLDERS, &holder)?;
+                unlink(transaction, &bucket, &key)?;
                 Ok(repositories::leave(transaction, &repository)?)
             })
             .await
@@ -151,8 +147,8 @@ fn unknown(repository: &RepositoryName, digest: &Digest) -> RegistryError {
     }
 }
 
-/// Gives the repository the blob, which has `size` bytes. A blob that is there already counts as pushed now, so that a
-/// collector sees it in use.
+/// Gives the repository the blob, which has `size` bytes. A blob that is there already counts as
+/// pushed now, so that the collector leaves it.
 pub(super) fn link(
     transaction: &mut Transaction<'_>,
     repository: &RepositoryName,
@@ -161,17 +157,49 @@ pub(super) fn link(
     now_ms: u64,
 ) -> Result<(), CatalogError> {
     repositories::enter(transaction, repository, now_ms)?;
+    let key = ContentKey::new(repository, digest);
+    unreferenced::take_out(transaction, &key)?;
     let row = BlobLinkRow {
         linked_ms: now_ms,
         size,
     };
-    let key = ContentKey::new(repository, digest);
     usage::put(transaction, &BLOB_LINKS, &key, &row)?;
-    let holder = HolderKey {
-        digest: *digest,
-        repository: repository.clone(),
-    };
-    transaction.put(&BLOB_HOLDERS, &holder, &())
+    transaction.put(&BLOB_HOLDERS, &holder(&key), &())?;
+    unreferenced::put_in(transaction, &key)
+}
+
+/// Takes the blob from the repository, and its bytes from the store if no other holds it. What a
+/// repository is told that it holds, it is linked to, so nobody else can be waiting for them.
+/// How many bytes went; `None` if another holds them.
+pub(super) fn unlink(
+    transaction: &mut Transaction<'_>,
+    bucket: &str,
+    key: &ContentKey,
+) -> Result<Option<u64>, CatalogError> {
+    unreferenced::take_out(transaction, key)?;
+    usage::take(transaction, &BLOB_LINKS, key)?;
+    transaction.delete(&BLOB_HOLDERS, &holder(key))?;
+    if is_held(transaction, &key.digest)? {
+        return Ok(None);
+    }
+    let object = ObjectKey::new(bucket, blob_key(&key.digest));
+    objects::remove(transaction, &object).map(Some)
+}
+
+/// Whether any repository holds the blob.
+pub(super) fn is_held(rows: &impl Rows, digest: &Digest) -> Result<bool, CatalogError> {
+    // A damaged row is a holder as well.
+    let prefix = HolderKey::prefix(digest);
+    let first = rows.inspect(&BLOB_HOLDERS, &prefix, None)?.next();
+    Ok(first.transpose()?.is_some())
+}
+
+/// The link the other way round.
+pub(super) fn holder(key: &ContentKey) -> HolderKey {
+    HolderKey {
+        digest: key.digest,
+        repository: key.repository.clone(),
+    }
 }
 
 fn readable_holder(
@@ -199,7 +227,7 @@ fn manifest_made_of(rows: &impl Rows, key: &ContentKey) -> Result<Option<Digest>
         // A damaged row may be of any role; the next push of the manifest writes it again.
         let needs_it = row.row.map_or(true, |reference| {
             let as_blob = reference.has(Role::Config) || reference.has(Role::Layer);
-            as_blob || (reference.has(Role::Child) && !is_manifest)
+            !reference.is_of_deleted() && (as_blob || (reference.has(Role::Child) && !is_manifest))
         });
         if let Some(edge) = row.key.filter(|_| needs_it) {
             return Ok(Some(edge.source));

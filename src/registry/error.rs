@@ -6,7 +6,7 @@ use super::push::{INDEX_DEPTH_MAX, TAGS_PER_PUSH_MAX};
 use crate::digest::Digest;
 use crate::ghostbay::StorageError;
 use crate::ghostbay::catalog::CatalogError;
-use crate::oci::{ErrorCode, ManifestError, ManifestType, Reference, RepositoryName};
+use crate::oci::{ErrorCode, ManifestError, ManifestType, Reference, RepositoryName, Tag};
 
 /// Digests that a detail lists at most.
 const LISTED_MAX: usize = 100;
@@ -112,6 +112,39 @@ pub enum RegistryError {
         /// One of the manifests that refer to it.
         referrer: Digest,
     },
+    /// A manifest that was deleted and cannot come back.
+    #[error(
+        "repository {repository} holds nothing of manifest {digest} any more: it was purged, or \
+         never there; push it again"
+    )]
+    Purged {
+        /// The repository.
+        repository: RepositoryName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// Something that is there cannot come back.
+    #[error("{what} is there and need not come back")]
+    NotDeleted {
+        /// What was to come back.
+        what: String,
+    },
+    /// A tag that did not point there before.
+    #[error(
+        "the history of tag {repository}:{tag} knows no {}: see drift tag history",
+        digest.map_or("other manifest to go back to".to_owned(), |digest| digest.to_string())
+    )]
+    NotInHistory {
+        /// The repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+        /// The manifest asked for; `None`: the one before.
+        digest: Option<Digest>,
+    },
+    /// More than one operation may bring back.
+    #[error("it lists over {0} manifests: bring them back one by one")]
+    TooManyManifests(usize),
     /// Deleting is switched off.
     #[error("this registry has deletes switched off")]
     DeletesDisabled,
@@ -146,6 +179,12 @@ impl RegistryError {
             | RegistryError::MediaTypeFixed { .. }
             | RegistryError::IndexTooDeep(_)
             | RegistryError::TooManyTags(_) => ErrorCode::ManifestInvalid,
+            RegistryError::Purged { .. } | RegistryError::NotInHistory { .. } => {
+                ErrorCode::ManifestUnknown
+            }
+            RegistryError::NotDeleted { .. } | RegistryError::TooManyManifests(_) => {
+                ErrorCode::Unsupported
+            }
             RegistryError::ManifestBlobUnknown { .. } => ErrorCode::ManifestBlobUnknown,
             RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
                 ErrorCode::Unsupported

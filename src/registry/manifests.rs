@@ -3,14 +3,13 @@
 use bytes::Bytes;
 
 use super::tables::{
-    ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, REFERENCES, REFERRERS, TAGS,
-    TagKey,
+    ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, REFERENCES, TAGS, TagKey,
 };
-use super::{Registry, RegistryError, repositories, tags, usage};
+use super::{Registry, RegistryError, tombstones};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows};
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
-use crate::oci::{Manifest, Reference, RepositoryName, Role};
+use crate::oci::{Reference, RepositoryName, Role};
 
 /// zstd's own default: manifests shrink to a third in tens of microseconds.
 const COMPRESSION_LEVEL: i32 = 3;
@@ -64,22 +63,58 @@ impl Registry {
 
     /// Deletes a manifest and all tags that point at it (distribution-spec, "Deleting
     /// Manifests"). Refused while an index of the repository lists it; being a subject does not
-    /// protect, and what refers to it as one stays.
+    /// protect, and what refers to it as one stays. [`Registry::undelete_manifest`] brings it back
+    /// until it is purged.
     pub async fn delete_manifest(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), RegistryError> {
-        self.check_delete()?;
-        // What the manifest is made of follows from its digest, so it can be read before the
-        // transaction, which then checks only that the manifest is still there.
-        let stored = self.manifest(repository, &Reference::Digest(*digest))?;
-        let manifest = Manifest::parse(&stored.bytes, Some(&stored.media_type))?;
+        // A damaged one is as good as none.
+        self.manifest_to_delete(repository, digest)?;
+        self.take_out(repository, digest, false).await
+    }
+
+    /// As [`Registry::delete_manifest`], for good, and also for one that was deleted before.
+    pub async fn purge_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
         let key = ContentKey::new(repository, digest);
+        if tombstones::tombstone(&self.storage.catalog().read()?, &key)?.is_none() {
+            self.manifest_to_delete(repository, digest)?;
+        }
+        self.check_delete()?;
+        self.take_out(repository, digest, true).await
+    }
+
+    fn manifest_to_delete(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
+        self.check_delete()?;
+        let by_digest = Reference::Digest(*digest);
+        self.manifest(repository, &by_digest).map(drop)
+    }
+
+    /// Takes a manifest out, for good or not, unless an index lists it.
+    async fn take_out(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        for_good: bool,
+    ) -> Result<(), RegistryError> {
+        let key = ContentKey::new(repository, digest);
+        let edges = tombstones::edges_of(&self.storage.catalog().read()?, &key)?;
+        let deed = self.deed();
         self.storage
             .catalog()
             .transact(move |transaction| {
-                if !transaction.contains(&MANIFESTS, &key)? {
+                let is_there = transaction.contains(&MANIFESTS, &key)?
+                    || (for_good && tombstones::tombstone(transaction, &key)?.is_some());
+                if !is_there {
                     return Err(RegistryError::ManifestUnknown {
                         repository: key.repository.clone(),
                         reference: Reference::Digest(key.digest),
@@ -91,21 +126,11 @@ impl Registry {
                         referrer,
                     });
                 }
-                let edge_to = |target: &Digest| EdgeKey {
-                    repository: key.repository.clone(),
-                    target: *target,
-                    source: key.digest,
-                };
-                tags::drop_all_of(transaction, &key.repository, &key.digest)?;
-                for (_, part) in manifest.parts() {
-                    transaction.delete(&REFERENCES, &edge_to(&part.digest()))?;
+                tombstones::entomb(transaction, &key, &edges, &deed)?;
+                match for_good {
+                    true => Ok(tombstones::purge(transaction, &key, &edges)?),
+                    false => Ok(()),
                 }
-                if let Some(subject) = manifest.subject() {
-                    transaction.delete(&REFERRERS, &edge_to(&subject.digest()))?;
-                }
-                transaction.delete(&MANIFEST_BODIES, &key)?;
-                usage::take(transaction, &MANIFESTS, &key)?;
-                Ok(repositories::leave(transaction, &key.repository)?)
             })
             .await
     }
@@ -117,7 +142,9 @@ fn index_that_lists(rows: &impl Rows, key: &ContentKey) -> Result<Option<Digest>
         let row = row?;
         // A damaged row may be of any role; the next push of the manifest writes it again.
         if let Some(edge) = row.key
-            && row.row.map_or(true, |reference| reference.has(Role::Child))
+            && row.row.map_or(true, |reference| {
+                reference.has(Role::Child) && !reference.is_of_deleted()
+            })
         {
             return Ok(Some(edge.source));
         }

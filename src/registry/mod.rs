@@ -5,6 +5,8 @@
 //! * `manifests`, [`push`]: manifests, and the one transaction that a push is
 //! * `tags`, `referrers`, `repositories`: what can be listed
 //! * [`usage`]: what each repository holds
+//! * [`history`]: where tags pointed, and going back there; `tombstones`: deleted manifests, their
+//!   return and their end; `deletion`: whole repositories
 //! * [`check`]: what is damaged, and whom it hits; [`scrub`]: looking for it while serving
 //! * [`error`]: what is refused
 //!
@@ -14,7 +16,9 @@
 
 mod blobs;
 pub mod check;
+mod deletion;
 pub mod error;
+pub mod history;
 mod manifests;
 pub mod push;
 mod referrers;
@@ -22,15 +26,18 @@ mod repositories;
 pub mod scrub;
 pub mod tables;
 mod tags;
+mod tombstones;
 pub mod undone;
+mod unreferenced;
 mod uploads;
 pub mod usage;
 
 use std::sync::Arc;
 
-use crate::ghostbay::LocalStorageEngine;
+use crate::ghostbay::{LocalStorageEngine, now_ms};
 
 pub use blobs::Blob;
+pub use deletion::Undeleted;
 pub use error::RegistryError;
 pub use manifests::StoredManifest;
 pub use push::{PutManifest, PutManifestOutcome};
@@ -41,6 +48,15 @@ pub use referrers::Referrers;
 pub struct Registry {
     storage: Arc<LocalStorageEngine>,
     options: Arc<RegistryOptions>,
+    actor: Option<Arc<str>>,
+}
+
+/// When something is done, and by whom.
+#[derive(Clone, Debug)]
+struct Deed {
+    /// In milliseconds since 1970.
+    at_ms: u64,
+    by: Option<String>,
 }
 
 /// How a registry behaves.
@@ -120,6 +136,23 @@ impl Registry {
         Registry {
             storage,
             options: Arc::new(options),
+            actor: None,
+        }
+    }
+
+    /// The same registry, whose histories name `actor` for what is done through it.
+    pub fn acting_as(&self, actor: &str) -> Self {
+        Registry {
+            actor: Some(actor.into()),
+            ..self.clone()
+        }
+    }
+
+    /// What is done now.
+    fn deed(&self) -> Deed {
+        Deed {
+            at_ms: now_ms(),
+            by: self.actor.as_deref().map(str::to_owned),
         }
     }
 

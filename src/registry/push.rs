@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use super::tables::{
     BLOB_LINKS, ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow,
-    REFERENCES, REFERRERS, ReferenceRow, ReferrerRow,
+    REFERENCES, REFERRERS, ReferenceRow, ReferrerRow, TagChange, TagKey,
 };
 use super::{
-    MissingReferences, Registry, RegistryError, manifests, referrers, repositories, tags, usage,
+    Deed, MissingReferences, Registry, RegistryError, manifests, referrers, repositories, tags,
+    tombstones, usage,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
@@ -74,6 +75,7 @@ impl Registry {
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         };
+        let push = push.signed(self.deed().by);
         let outcome = push.outcome.clone();
         let catalog = self.storage.catalog();
         catalog.transact(move |rows| push.commit(rows)).await?;
@@ -92,6 +94,7 @@ pub(super) struct Push {
     /// The tag of the reference, and those of the outcome.
     tags: Vec<Tag>,
     outcome: PutManifestOutcome,
+    by: Option<String>,
 }
 
 /// Something that the manifest is made of, in all its roles together.
@@ -162,7 +165,19 @@ impl Push {
                 subject,
                 tags: accepted,
             },
+            by: None,
         })
+    }
+
+    /// The same push, by somebody.
+    fn signed(self, by: Option<String>) -> Self {
+        Push { by, ..self }
+    }
+
+    /// The same push, as of that moment.
+    pub(super) fn pushed_at(mut self, pushed_ms: u64) -> Self {
+        self.row.pushed_ms = pushed_ms;
+        self
     }
 
     pub(super) fn commit(&self, transaction: &mut Transaction<'_>) -> Result<(), RegistryError> {
@@ -178,17 +193,22 @@ impl Push {
         let depth = self.check_parts(transaction)?;
 
         let (repository, digest) = (&self.key.repository, &self.key.digest);
-        let now = self.row.pushed_ms;
+        let deed = Deed {
+            at_ms: self.row.pushed_ms,
+            by: self.by.clone(),
+        };
         let row = ManifestRow {
             depth,
             ..self.row.clone()
         };
+        tombstones::end(transaction, &self.key)?;
         usage::put(transaction, &MANIFESTS, &self.key, &row)?;
         // The same bytes have the same rows. They are written again all the same: if one of them
         // was damaged, pushing the manifest again is what heals it.
         self.enter(transaction)?;
         for tag in &self.tags {
-            tags::point(transaction, repository, tag, digest, now)?;
+            let key = TagKey::new(repository, tag);
+            tags::point(transaction, &key, digest, TagChange::Pushed, &deed)?;
         }
         Ok(())
     }

@@ -2,7 +2,9 @@
 //!
 //! Every key but one begins with the repository's name and a NUL, so that all of a repository is
 //! one range and no scan over one name meets the rows of a longer one. Times are milliseconds
-//! since 1970.
+//! since 1970. `reclaimed` holds the tables of what was deleted and of what may go.
+
+mod reclaimed;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,8 @@ use crate::digest::Digest;
 use crate::ghostbay::catalog::{Key, KeyReader, KeyWriter, Table, TableInfo, Value};
 use crate::oci::{RepositoryName, Role, Tag};
 
-/// The repositories that hold a blob or a manifest; no others have a row.
+/// The repositories that hold a blob or a manifest, or whose deletion can be undone; no others
+/// have a row.
 pub const REPOSITORIES: Table<RepositoryName, RepositoryRow> = Table::new(0x20, "repositories");
 /// Which blobs a repository may serve. The link is the permission; the bytes are the store's.
 pub const BLOB_LINKS: Table<ContentKey, BlobLinkRow> = Table::new(0x21, "blob_links");
@@ -22,7 +25,7 @@ pub const MANIFESTS: Table<ContentKey, ManifestRow> = Table::new(0x23, "manifest
 /// The bytes of each manifest, apart from its row: checking that ten thousand children exist
 /// must not read ten thousand bodies.
 pub const MANIFEST_BODIES: Table<ContentKey, ManifestBodyRow> = Table::new(0x24, "manifest_bodies");
-/// Which manifest is made of what: why a delete is refused.
+/// Which manifest is made of what: why a delete is refused, and why a blob is kept.
 pub const REFERENCES: Table<EdgeKey, ReferenceRow> = Table::new(0x25, "references");
 /// Which manifest is about which subject. A subject need not exist, and is not protected.
 pub const REFERRERS: Table<EdgeKey, ReferrerRow> = Table::new(0x26, "referrers");
@@ -33,8 +36,13 @@ pub const TAGS_BY_DIGEST: Table<TagOfKey, ()> = Table::new(0x28, "tags_by_digest
 /// What each repository holds, counted along with its rows.
 pub const USAGE: Table<RepositoryName, UsageRow> = Table::new(0x2d, "usage");
 
+pub use reclaimed::{
+    DELETED_BY_TIME, DELETED_MANIFESTS, DeletedManifestRow, MomentKey, TAG_HISTORY, TagChange,
+    TagMomentKey, TagMomentRow, UNREFERENCED,
+};
+
 /// All tables of the registry, for the schema page.
-pub const TABLES: [TableInfo; 10] = [
+pub const TABLES: [TableInfo; 14] = [
     REPOSITORIES.info(),
     BLOB_LINKS.info(),
     BLOB_HOLDERS.info(),
@@ -45,6 +53,10 @@ pub const TABLES: [TableInfo; 10] = [
     TAGS.info(),
     TAGS_BY_DIGEST.info(),
     USAGE.info(),
+    UNREFERENCED.info(),
+    DELETED_MANIFESTS.info(),
+    DELETED_BY_TIME.info(),
+    TAG_HISTORY.info(),
 ];
 
 impl Key for RepositoryName {
@@ -234,11 +246,13 @@ impl Key for TagOfKey {
 pub struct RepositoryRow {
     /// When its first blob or manifest came.
     pub created_ms: u64,
+    /// When all of it was deleted. The next push makes it one like any other.
+    pub deleted_ms: Option<u64>,
 }
 
 impl Value for RepositoryRow {
-    const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "created_ms u64";
+    const VERSION: u8 = 2;
+    const LAYOUT: &'static str = "created_ms u64, deleted_ms option(u64)";
 }
 
 /// A blob in a repository.
@@ -296,8 +310,12 @@ impl Value for ManifestBodyRow {
 #[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct ReferenceRow {
     /// One bit a role: 1 config, 2 layer, 4 child. One blob may be both config and layer.
+    /// And 8: the manifest was deleted, and can come back.
     roles: u8,
 }
+
+/// The bit of a manifest that was deleted.
+const DELETED: u8 = 8;
 
 impl ReferenceRow {
     /// Adds a role.
@@ -308,6 +326,18 @@ impl ReferenceRow {
     /// Whether the target is there in this role.
     pub fn has(self, role: Role) -> bool {
         self.roles & Self::bit(role) != 0
+    }
+
+    /// The same edge, of a manifest that was deleted.
+    pub fn of_deleted(self) -> Self {
+        ReferenceRow {
+            roles: self.roles | DELETED,
+        }
+    }
+
+    /// Whether the manifest was deleted. The target is then kept for it, but may be deleted.
+    pub fn is_of_deleted(self) -> bool {
+        self.roles & DELETED != 0
     }
 
     fn bit(role: Role) -> u8 {
@@ -321,7 +351,7 @@ impl ReferenceRow {
 
 impl Value for ReferenceRow {
     const VERSION: u8 = 1;
-    const LAYOUT: &'static str = "roles u8 (1 config, 2 layer, 4 child)";
+    const LAYOUT: &'static str = "roles u8 (1 config, 2 layer, 4 child, 8 of a deleted manifest)";
 }
 
 /// A manifest in the referrers list of its subject.

@@ -1,10 +1,10 @@
 //! Tags: listing, pointing, deleting.
 
-use super::repositories::{after_text, prefix};
-use super::tables::{REPOSITORIES, TAGS, TAGS_BY_DIGEST, TagKey, TagOfKey, TagRow};
-use super::{Listing, Page, Registry, RegistryError, usage};
+use super::repositories::{self, after_text, prefix};
+use super::tables::{ContentKey, TAGS, TAGS_BY_DIGEST, TagChange, TagKey, TagOfKey, TagRow};
+use super::{Deed, Listing, Page, Registry, RegistryError, history, usage};
 use crate::digest::Digest;
-use crate::ghostbay::catalog::{CatalogError, KeyWriter, Rows, Transaction};
+use crate::ghostbay::catalog::{CatalogError, Key, KeyWriter, Rows, Transaction};
 use crate::ghostbay::now_ms;
 use crate::oci::{Reference, RepositoryName, Tag};
 
@@ -12,7 +12,7 @@ impl Registry {
     /// The repository's tags (distribution-spec, "Listing Tags").
     pub fn tags(&self, repository: &RepositoryName, page: Page) -> Result<Listing, RegistryError> {
         let rows = self.storage.catalog().read()?;
-        if !rows.contains(&REPOSITORIES, repository)? {
+        if !repositories::exists(&rows, repository)? {
             return Err(RegistryError::NameUnknown {
                 repository: repository.clone(),
             });
@@ -25,7 +25,7 @@ impl Registry {
         Ok(Listing::collect(page.limit, tags)?)
     }
 
-    /// Deletes a tag; the manifest stays.
+    /// Deletes a tag; the manifest stays, and the history knows where it pointed.
     pub async fn delete_tag(
         &self,
         repository: &RepositoryName,
@@ -33,6 +33,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         self.check_delete()?;
         let key = TagKey::new(repository, tag);
+        let deed = self.deed();
         self.storage
             .catalog()
             .transact(move |transaction| {
@@ -44,7 +45,14 @@ impl Registry {
                 };
                 usage::take(transaction, &TAGS, &key)?;
                 transaction.delete(&TAGS_BY_DIGEST, &key.of(&row.digest))?;
-                Ok(())
+                let change = TagChange::Deleted;
+                Ok(history::note(
+                    transaction,
+                    &key,
+                    &row.digest,
+                    change,
+                    &deed,
+                )?)
             })
             .await
     }
@@ -64,25 +72,35 @@ impl TagKey {
 /// Points a tag at a manifest, away from any other.
 pub(super) fn point(
     transaction: &mut Transaction<'_>,
-    repository: &RepositoryName,
-    tag: &Tag,
+    key: &TagKey,
     digest: &Digest,
-    now_ms: u64,
+    change: TagChange,
+    deed: &Deed,
 ) -> Result<(), CatalogError> {
-    let key = TagKey::new(repository, tag);
-    match transaction.get_sound(&TAGS, &key)? {
+    let before = transaction.get_sound(&TAGS, key)?;
+    match &before {
         Some(row) if row.digest != *digest => {
             transaction.delete(&TAGS_BY_DIGEST, &key.of(&row.digest))?;
         }
-        None if transaction.contains(&TAGS, &key)? => forget_damaged(transaction, &key)?,
+        None if transaction.contains(&TAGS, key)? => forget_damaged(transaction, key)?,
         _ => {}
     }
     let row = TagRow {
         digest: *digest,
-        tagged_ms: now_ms,
+        tagged_ms: deed.at_ms,
     };
-    usage::put(transaction, &TAGS, &key, &row)?;
-    transaction.put(&TAGS_BY_DIGEST, &key.of(digest), &())
+    usage::put(transaction, &TAGS, key, &row)?;
+    transaction.put(&TAGS_BY_DIGEST, &key.of(digest), &())?;
+    // The same again is no change.
+    match before.is_some_and(|before| before.digest == *digest) {
+        true => Ok(()),
+        false => history::note(transaction, key, digest, change, deed),
+    }
+}
+
+/// Whether a tag points nowhere.
+pub(super) fn is_free(rows: &impl Rows, key: &TagKey) -> Result<bool, CatalogError> {
+    Ok(!rows.contains(&TAGS, key)?)
 }
 
 /// Gives a tag whose row is damaged the manifest that lists it, or takes it out if none or several
@@ -126,21 +144,26 @@ fn forget_damaged(transaction: &mut Transaction<'_>, key: &TagKey) -> Result<(),
     Ok(())
 }
 
-/// Deletes all tags that point at a manifest.
+/// Deletes all tags that point at a manifest, which goes as well; which those are.
 pub(super) fn drop_all_of(
     transaction: &mut Transaction<'_>,
-    repository: &RepositoryName,
-    digest: &Digest,
-) -> Result<(), CatalogError> {
+    manifest: &ContentKey,
+    deed: &Deed,
+) -> Result<Vec<Tag>, CatalogError> {
     let mut prefix = KeyWriter::new();
-    prefix.text(repository.as_str()).digest(digest);
+    manifest.encode(&mut prefix);
     let keys: Vec<TagOfKey> = transaction
         .scan_sound(&TAGS_BY_DIGEST, prefix.as_bytes(), None)?
         .map(|row| row.map(|(key, ())| key))
         .collect::<Result<_, _>>()?;
-    for key in keys {
-        usage::take(transaction, &TAGS, &TagKey::new(&key.repository, &key.tag))?;
-        transaction.delete(&TAGS_BY_DIGEST, &key)?;
+    let mut tags = Vec::new();
+    for of in keys {
+        let key = TagKey::new(&of.repository, &of.tag);
+        usage::take(transaction, &TAGS, &key)?;
+        transaction.delete(&TAGS_BY_DIGEST, &of)?;
+        let change = TagChange::DeletedWithManifest;
+        history::note(transaction, &key, &of.digest, change, deed)?;
+        tags.push(of.tag);
     }
-    Ok(())
+    Ok(tags)
 }

@@ -12,8 +12,8 @@ use crate::oci::{Manifest, Reference, RepositoryName};
 use crate::registry::manifests::body_of;
 use crate::registry::push::{Push, PutManifest, parts};
 use crate::registry::tables::{
-    BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, EdgeKey, HolderKey, MANIFEST_BODIES,
-    MANIFESTS, ManifestBodyRow, ManifestRow, REFERENCES, REFERRERS, REPOSITORIES,
+    BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, DELETED_MANIFESTS, EdgeKey, HolderKey,
+    MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow, REFERENCES, REFERRERS, REPOSITORIES,
 };
 use crate::registry::{MissingReferences, RegistryError, blobs, repositories};
 
@@ -280,8 +280,8 @@ fn bodies(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
         let Some(key) = row.key else {
             return checker.stray(MANIFEST_BODIES.info().name, &row.bytes);
         };
-        // What is wrong with a body was told with its manifest.
-        if rows.contains(&MANIFESTS, &key)? {
+        // What is wrong with a body was told with its manifest. A deleted one keeps its bytes.
+        if rows.contains(&MANIFESTS, &key)? || rows.contains(&DELETED_MANIFESTS, &key)? {
             return Ok(());
         }
         let hit = hits::of_content(rows, &key.repository, &key.digest, true)?;

@@ -18,7 +18,13 @@ fn the_bytes_of_every_row_are_pinned() {
     let mut stored_digest = vec![1, 32];
     stored_digest.extend_from_slice(digest().raw());
 
-    golden(RepositoryRow { created_ms: 300 }, &[1, 251, 44, 1]);
+    golden(
+        RepositoryRow {
+            created_ms: 300,
+            deleted_ms: Some(4),
+        },
+        &[2, 251, 44, 1, 1, 4],
+    );
     golden(
         BlobLinkRow {
             linked_ms: 7,
@@ -60,6 +66,7 @@ fn the_bytes_of_every_row_are_pinned() {
     reference.add(Role::Config);
     reference.add(Role::Child);
     golden(reference, &[1, 5]);
+    golden(reference.of_deleted(), &[1, 13]);
     golden(
         ReferrerRow {
             artifact_type: None,
@@ -74,6 +81,34 @@ fn the_bytes_of_every_row_are_pinned() {
         TagRow {
             digest: digest(),
             tagged_ms: 5,
+        },
+        &row,
+    );
+    golden(
+        DeletedManifestRow {
+            manifest: ManifestRow {
+                media_type: "a".into(),
+                artifact_type: None,
+                size: 1,
+                subject: None,
+                depth: 0,
+                pushed_ms: 2,
+            },
+            deleted_ms: 3,
+            by: Some("b".into()),
+            tags: vec!["t".parse().unwrap()],
+        },
+        &[1, 1, b'a', 0, 1, 0, 0, 2, 3, 1, 1, b'b', 1, 1, b't'],
+    );
+    let mut row = vec![1, 6];
+    row.extend_from_slice(&stored_digest);
+    row.extend_from_slice(&[4, 0]);
+    golden(
+        TagMomentRow {
+            at_ms: 6,
+            digest: digest(),
+            change: TagChange::RolledBack,
+            by: None,
         },
         &row,
     );
@@ -128,11 +163,24 @@ fn keys_come_back_and_cut_ones_do_not() {
     let mut tag_of = content.clone();
     tag_of.extend_from_slice(b"v1\0");
     let key = TagOfKey {
-        repository,
+        repository: repository.clone(),
         digest: digest(),
-        tag,
+        tag: tag.clone(),
     };
     assert_eq!(round_trip(key), tag_of);
+    let mut moment = vec![0, 0, 0, 0, 0, 0, 1, 0];
+    moment.extend_from_slice(&content);
+    let key = ContentKey::new(&repository, &digest());
+    assert_eq!(round_trip(MomentKey::new(256, &key)), moment);
+    let change = |number| {
+        round_trip(TagMomentKey {
+            repository: repository.clone(),
+            tag: tag.clone(),
+            number,
+        })
+    };
+    assert_eq!(change(1), b"a/b\0v1\0\xff\xff\xff\xfe");
+    assert!(change(1) < change(0), "the newest change comes first");
 }
 
 #[test]

@@ -86,7 +86,7 @@ async fn a_wrong_digest_leaves_nothing() {
     let last = Some(body(b"content"));
     let refusal = refused(store.finish_upload(&a, &upload, &wrong, last).await);
     assert_eq!(refusal.code(), ErrorCode::DigestInvalid);
-    store.assert_empty();
+    store.assert_empty().await;
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn deleting_a_blob_takes_it_from_one_repository() {
     let refusal = refused(store.delete_blob(&a, &digest).await);
     assert_eq!(refusal.code(), ErrorCode::BlobUnknown);
     store.delete_blob(&b, &digest).await.unwrap();
-    store.assert_empty();
+    store.assert_empty().await;
     // And back again, from nothing.
     store.push(&a, b"content").await;
     assert_eq!(read(&store, &a, &digest).await, b"content");

@@ -51,7 +51,7 @@ where
     assert!(store.has_manifest(&a, by_tag("other")));
     store.delete_manifest(&a, &digest).await.unwrap();
     store.delete_blob(&a, &sha256(b"config")).await.unwrap();
-    store.assert_empty();
+    store.assert_empty().await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ async fn a_deleted_manifest_takes_its_tags_and_rows_along() {
     for blob in [config, layer] {
         store.delete_blob(&a, &blob).await.unwrap();
     }
-    store.assert_empty();
+    store.assert_empty().await;
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn what_a_manifest_is_made_of_cannot_be_deleted_before_it() {
     for blob in [config, layer] {
         store.delete_blob(&a, &blob).await.unwrap();
     }
-    store.assert_empty();
+    store.assert_empty().await;
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn one_blob_in_two_roles_is_held_until_both_are_gone() {
     assert!(store.delete_blob(&a, &empty).await.is_err());
     store.delete_manifest(&a, &both).await.unwrap();
     store.delete_blob(&a, &empty).await.unwrap();
-    store.assert_empty();
+    store.assert_empty().await;
 }
 
 #[tokio::test]

@@ -2,9 +2,12 @@
 
 mod blobs;
 mod damage;
+mod deletion;
+mod history;
 mod listings;
 mod management;
 mod manifests;
+mod tombstones;
 mod usage;
 
 use bytes::Bytes;
@@ -209,7 +212,46 @@ impl Store {
         ]
     }
 
-    fn assert_empty(&self) {
+    /// Bytes that objects hold.
+    fn object_bytes(&self) -> u64 {
+        use crate::ghostbay::catalog::Rows;
+        use crate::ghostbay::objects::OBJECTS;
+        let rows = self.storage.catalog().read().unwrap();
+        let rows = rows.scan(&OBJECTS, &[], None).unwrap();
+        rows.map(|row| row.unwrap().1.size).sum()
+    }
+
+    /// Pushes an image of one configuration under a tag.
+    async fn push_tagged(
+        &self,
+        repository: &RepositoryName,
+        config: &'static [u8],
+        name: &str,
+    ) -> Digest {
+        self.push(repository, config).await;
+        let document = image(config, &[]);
+        self.put(repository, by_tag(name), &document).await.unwrap();
+        digest_of(&document)
+    }
+
+    /// Where a tag points, if it does.
+    fn tagged(&self, repository: &RepositoryName, name: &str) -> Option<Digest> {
+        let found = self.manifest(repository, &by_tag(name));
+        found.ok().map(|manifest| manifest.digest)
+    }
+
+    /// Purges what was deleted, and sees that nothing is left.
+    async fn assert_empty(&self) {
+        let deleted: Vec<_> = {
+            use crate::ghostbay::catalog::Rows;
+            let rows = self.storage.catalog().read().unwrap();
+            let rows = rows.scan(&tables::DELETED_MANIFESTS, &[], None).unwrap();
+            rows.map(|row| row.unwrap().0).collect()
+        };
+        for key in deleted {
+            let purged = self.purge_manifest(&key.repository, &key.digest).await;
+            purged.unwrap();
+        }
         for (table, count) in self.row_counts() {
             assert_eq!(count, 0, "{table}");
         }

@@ -1,0 +1,299 @@
+//! Manifests that were deleted: out of sight at once, and to be had again until they are purged.
+//!
+//! A tombstone keeps the manifest's row and the tags that went with it. The body stays where it
+//! is, and so do the edges, marked: they keep the blobs from the collector and stand in nobody's
+//! way. A push of the same digest, or an undelete, ends the tombstone; a purge takes body, edges
+//! and tombstone, and puts the blobs into the queue of those that nothing refers to.
+
+use std::collections::BTreeMap;
+
+use super::manifests::body_of;
+use super::push::{Push, PutManifest, parts};
+use super::tables::{
+    ContentKey, DELETED_BY_TIME, DELETED_MANIFESTS, DeletedManifestRow, EdgeKey, MANIFEST_BODIES,
+    MANIFESTS, MomentKey, REFERENCES, REFERRERS, ReferenceRow, TagChange, TagKey,
+};
+use super::{
+    Deed, MissingReferences, Registry, RegistryError, repositories, tags, unreferenced, usage,
+};
+use crate::digest::Digest;
+use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
+use crate::oci::{Manifest, Reference, RepositoryName, Tag};
+
+/// Manifests that one undelete brings back at most: an index and what it lists.
+const REVIVED_MAX: usize = 10_000;
+
+/// What a manifest of the repository is made of, with the edges that say so.
+pub(super) type Edges = BTreeMap<Digest, ReferenceRow>;
+
+/// The edges of a manifest, live or deleted, as its bytes tell them. It never changes for a digest,
+/// so it can be read before the transaction that needs it. Where the bytes are damaged, the
+/// repository's edges are searched.
+pub(super) fn edges_of(rows: &impl Rows, key: &ContentKey) -> Result<Edges, CatalogError> {
+    if let Some(manifest) = read(rows, key)?.map(|(manifest, _)| manifest) {
+        return Ok(edges(&manifest));
+    }
+    let mut found = Edges::new();
+    let prefix = repositories::prefix(&key.repository);
+    for row in rows.inspect(&REFERENCES, &prefix, None)? {
+        let row = row?;
+        if let Some(edge) = row.key.filter(|edge| edge.source == key.digest) {
+            found.insert(edge.target, row.row.unwrap_or_default());
+        }
+    }
+    Ok(found)
+}
+
+/// As [`edges_of`], of a manifest that was read.
+pub(super) fn edges(manifest: &Manifest) -> Edges {
+    // Which parts must be there is of no matter here.
+    parts(manifest, MissingReferences::Allow)
+        .into_iter()
+        .map(|(digest, part)| (digest, part.reference))
+        .collect()
+}
+
+/// A manifest's bytes, live or deleted, and what they say; `None` if they are not whole.
+fn read(
+    rows: &impl Rows,
+    key: &ContentKey,
+) -> Result<Option<(Manifest, bytes::Bytes)>, CatalogError> {
+    let row = match rows.get_sound(&MANIFESTS, key)? {
+        Some(row) => Some(row),
+        None => tombstone(rows, key)?.map(|tombstone| tombstone.manifest),
+    };
+    let body = rows.get_sound(&MANIFEST_BODIES, key)?;
+    Ok(row.zip(body).and_then(|(row, body)| {
+        let bytes = body_of(&key.digest, body, row.size)?;
+        let manifest = Manifest::parse(&bytes, Some(&row.media_type)).ok()?;
+        Some((manifest, bytes))
+    }))
+}
+
+/// The tombstone of a manifest.
+pub(super) fn tombstone(
+    rows: &impl Rows,
+    key: &ContentKey,
+) -> Result<Option<DeletedManifestRow>, CatalogError> {
+    rows.get_sound(&DELETED_MANIFESTS, key)
+}
+
+/// Makes a manifest a tombstone, and takes its tags along; nothing happens if it is not live. One
+/// whose row is damaged cannot come back, and is purged.
+pub(super) fn entomb(
+    transaction: &mut Transaction<'_>,
+    key: &ContentKey,
+    edges: &Edges,
+    deed: &Deed,
+) -> Result<(), CatalogError> {
+    let row = transaction.get_sound(&MANIFESTS, key)?;
+    if !usage::take(transaction, &MANIFESTS, key)? {
+        return Ok(());
+    }
+    let tags = tags::drop_all_of(transaction, key, deed)?;
+    let Some(row) = row else {
+        return purge(transaction, key, edges);
+    };
+    for (target, reference) in edges {
+        let edge = edge(key, target);
+        transaction.put(&REFERENCES, &edge, &reference.of_deleted())?;
+    }
+    if let Some(subject) = &row.subject {
+        transaction.delete(&REFERRERS, &edge(key, subject))?;
+    }
+    let tombstone = DeletedManifestRow {
+        manifest: row,
+        deleted_ms: deed.at_ms,
+        by: deed.by.clone(),
+        tags,
+    };
+    transaction.put(&DELETED_MANIFESTS, key, &tombstone)?;
+    transaction.put(&DELETED_BY_TIME, &MomentKey::new(deed.at_ms, key), &())?;
+    repositories::leave(transaction, &key.repository)
+}
+
+/// Ends a tombstone, if there is one: the manifest is there again, or gone for good.
+pub(super) fn end(transaction: &mut Transaction<'_>, key: &ContentKey) -> Result<(), CatalogError> {
+    if let Some(tombstone) = tombstone(transaction, key)? {
+        transaction.delete(&DELETED_BY_TIME, &MomentKey::new(tombstone.deleted_ms, key))?;
+    }
+    transaction.delete(&DELETED_MANIFESTS, key).map(drop)
+}
+
+/// Takes a manifest that is not live any more out for good. What it was made of goes to the queue.
+pub(super) fn purge(
+    transaction: &mut Transaction<'_>,
+    key: &ContentKey,
+    edges: &Edges,
+) -> Result<(), CatalogError> {
+    end(transaction, key)?;
+    transaction.delete(&MANIFEST_BODIES, key)?;
+    for target in edges.keys() {
+        transaction.delete(&REFERENCES, &edge(key, target))?;
+        unreferenced::put_in(transaction, &ContentKey::new(&key.repository, target))?;
+    }
+    repositories::leave(transaction, &key.repository)
+}
+
+fn edge(of: &ContentKey, target: &Digest) -> EdgeKey {
+    EdgeKey {
+        repository: of.repository.clone(),
+        target: *target,
+        source: of.digest,
+    }
+}
+
+/// A tombstone that is to be a manifest again.
+pub(super) struct Revival {
+    key: ContentKey,
+    push: Push,
+}
+
+impl Revival {
+    /// The same rows as its push made, at the time of its push. What was its tombstone, if it had
+    /// not come back meanwhile.
+    fn apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<Option<DeletedManifestRow>, RegistryError> {
+        let tombstone = tombstone(transaction, &self.key)?;
+        if tombstone.is_some() {
+            self.push.commit(transaction)?;
+        }
+        Ok(tombstone)
+    }
+}
+
+/// The tombstones that have to come back for a deleted manifest: its own, and before it those of
+/// what it lists, which may have been deleted behind it.
+fn revivals(
+    rows: &impl Rows,
+    key: &ContentKey,
+    policy: MissingReferences,
+) -> Result<Vec<Revival>, RegistryError> {
+    let (mut found, mut waiting) = (Vec::<Revival>::new(), vec![key.clone()]);
+    while let Some(key) = waiting.pop() {
+        let Some(tombstone) = tombstone(rows, &key)? else {
+            continue;
+        };
+        let Some((manifest, bytes)) = read(rows, &key)? else {
+            return Err(purged(&key));
+        };
+        if found.len() == REVIVED_MAX {
+            return Err(RegistryError::TooManyManifests(REVIVED_MAX));
+        }
+        let put = PutManifest {
+            reference: Reference::Digest(key.digest),
+            tags: Vec::new(),
+            content_type: Some(tombstone.manifest.media_type),
+            bytes,
+        };
+        let push = Push::prepare(&key.repository, put, policy)?;
+        for target in edges(&manifest).keys() {
+            waiting.push(ContentKey::new(&key.repository, target));
+        }
+        let push = push.pushed_at(tombstone.manifest.pushed_ms);
+        found.push(Revival { key, push });
+    }
+    // What is listed comes before what lists it.
+    found.reverse();
+    Ok(found)
+}
+
+/// Why a manifest cannot come back.
+fn purged(key: &ContentKey) -> RegistryError {
+    RegistryError::Purged {
+        repository: key.repository.clone(),
+        digest: key.digest,
+    }
+}
+
+impl Registry {
+    /// Brings a deleted manifest back, with the tags that went with it and do not point elsewhere
+    /// by now, and with what it lists. The tags that came back.
+    pub async fn undelete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Vec<Tag>, RegistryError> {
+        let key = ContentKey::new(repository, digest);
+        let revivals = {
+            let rows = self.storage.catalog().read()?;
+            if rows.contains(&MANIFESTS, &key)? {
+                return Err(RegistryError::NotDeleted {
+                    what: format!("manifest {digest} of repository {repository}"),
+                });
+            }
+            revivals(&rows, &key, self.options.missing_references)?
+        };
+        if revivals.is_empty() {
+            return Err(purged(&key));
+        }
+        let deed = self.deed();
+        self.storage
+            .catalog()
+            .transact(move |transaction| revive(transaction, &key, &revivals, &deed))
+            .await
+    }
+
+    /// Points a tag at a manifest that may have been deleted, and then comes back.
+    pub(super) async fn point_back(
+        &self,
+        tag: TagKey,
+        digest: Digest,
+        change: TagChange,
+    ) -> Result<(), RegistryError> {
+        let key = ContentKey::new(&tag.repository, &digest);
+        let revivals = {
+            let rows = self.storage.catalog().read()?;
+            revivals(&rows, &key, self.options.missing_references)?
+        };
+        let deed = self.deed();
+        self.storage
+            .catalog()
+            .transact(move |transaction| {
+                for revival in &revivals {
+                    revival.apply(transaction)?;
+                }
+                if !transaction.contains(&MANIFESTS, &key)? {
+                    return Err(purged(&key));
+                }
+                Ok(tags::point(transaction, &tag, &digest, change, &deed)?)
+            })
+            .await
+    }
+}
+
+/// Makes all of them manifests again. The one of `key` gets its tags back, and so do those that
+/// were deleted together with it. Which of its tags came back.
+fn revive(
+    transaction: &mut Transaction<'_>,
+    key: &ContentKey,
+    revivals: &[Revival],
+    deed: &Deed,
+) -> Result<Vec<Tag>, RegistryError> {
+    let deleted_ms = tombstone(transaction, key)?.map(|tombstone| tombstone.deleted_ms);
+    let mut back = Vec::new();
+    for revival in revivals {
+        let Some(tombstone) = revival.apply(transaction)? else {
+            continue;
+        };
+        if Some(tombstone.deleted_ms) != deleted_ms {
+            continue;
+        }
+        for tag in tombstone.tags {
+            let tag_key = TagKey::new(&key.repository, &tag);
+            if tags::is_free(transaction, &tag_key)? {
+                let (digest, change) = (&revival.key.digest, TagChange::Undeleted);
+                tags::point(transaction, &tag_key, digest, change, deed)?;
+                if revival.key == *key {
+                    back.push(tag);
+                }
+            }
+        }
+    }
+    match transaction.contains(&MANIFESTS, key)? {
+        true => Ok(back),
+        false => Err(purged(key)),
+    }
+}
