@@ -44,6 +44,7 @@ const LAYERS: &[Layer] = &[
             "digest",
             "range",
             "ghostbay::admin",
+            "ghostbay::background",
             "ghostbay::engine",
             "ghostbay::uploads",
             "ghostbay::LocalStorageEngine",

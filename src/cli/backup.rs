@@ -9,11 +9,12 @@ use anyhow::Context;
 use super::{moment, reach};
 use crate::config::Config;
 use crate::ghostbay::catalog::change_log::file::LogHeader;
-use crate::ghostbay::{backup, full_copy, restore};
+use crate::ghostbay::{background, backup, full_copy, restore};
 use crate::http::admin::BACKUP_ROUTE;
 
 /// Takes a backup of the index to `file`, or a copy of the store to `full`.
 pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow::Result<()> {
+    background::yield_to_others();
     if let Some(file) = file {
         let header = to_file(config, file)?;
         println!(

@@ -135,11 +135,6 @@ impl LocalStorageEngine {
         &self.shared.directory
     }
 
-    /// The disk that the store lies on.
-    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
-        &self.shared.disk
-    }
-
     /// The index.
     pub fn catalog(&self) -> &Catalog {
         &self.shared.catalog

@@ -13,6 +13,7 @@
 //! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives; [`sim`]: a simulated disk
 
 pub mod admin;
+pub mod background;
 pub mod backup;
 mod blocking;
 pub mod catalog;

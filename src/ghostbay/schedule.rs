@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::background;
+use super::catalog::change_log::file::LogHeader;
 use super::clock::now_ms;
 use super::local::LocalStorageEngine;
 
@@ -38,7 +40,7 @@ impl Schedule {
                 () = tokio::time::sleep(wait) => {}
             }
             let (schedule, store) = (self.clone(), storage.clone());
-            let taken = tokio::task::spawn_blocking(move || schedule.take(&store)).await;
+            let taken = background::run("backup", move || schedule.take(&store)).await;
             wait = match taken.map_err(anyhow::Error::from).flatten() {
                 Ok(path) => {
                     tracing::info!(backup = %path.display(), "took a backup of the index");
@@ -81,13 +83,11 @@ impl Schedule {
     /// Takes one, durable under its name, and then removes the oldest beyond `keep`.
     pub fn take(&self, storage: &LocalStorageEngine) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(&self.to)?;
-        let backup = storage.spool_backup()?;
-        let path = self.path(backup.header.time_ms);
-        let temporary = path.with_extension("tmp");
-        let written = write(&temporary, &backup).inspect_err(|_| {
+        let temporary = self.path(now_ms()).with_extension("tmp");
+        let written = write(&temporary, storage).inspect_err(|_| {
             let _ = std::fs::remove_file(&temporary);
         });
-        written?;
+        let path = self.path(written?.time_ms);
         std::fs::rename(&temporary, &path)?;
         File::open(&self.to)?.sync_all()?;
         let taken = self.taken()?;
@@ -98,7 +98,7 @@ impl Schedule {
     }
 }
 
-fn write(temporary: &Path, backup: &super::backup::Spooled) -> io::Result<()> {
+fn write(temporary: &Path, storage: &LocalStorageEngine) -> anyhow::Result<LogHeader> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = OpenOptions::new()
         .write(true)
@@ -106,6 +106,7 @@ fn write(temporary: &Path, backup: &super::backup::Spooled) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(temporary)?;
-    backup.send(&mut |piece| file.write_all(&piece))?;
-    file.sync_all()
+    let header = storage.back_up(&mut |piece| file.write_all(piece))?;
+    file.sync_all()?;
+    Ok(header)
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{CheckError, Damage, Report, VerifyOptions, verify};
-use crate::ghostbay::LocalStorageEngine;
+use crate::ghostbay::{LocalStorageEngine, background};
 
 /// How the scrub goes.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub async fn scrub(
     loop {
         let next = Instant::now() + options.interval;
         let (storage, verify, stopped) = (storage.clone(), verify.clone(), stop.clone());
-        let pass = tokio::task::spawn_blocking(move || pass(&storage, &verify, &stopped));
+        let pass = background::run("scrub", move || pass(&storage, &verify, &stopped));
         if let Err(error) = pass.await {
             tracing::error!(%error, "a scrub of the store failed");
         }

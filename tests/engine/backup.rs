@@ -15,14 +15,11 @@ use crate::support::*;
 /// Takes a backup of the running store.
 fn take(engine: &LocalStorageEngine, file: &Path) {
     let mut bytes = Vec::new();
-    let spooled = engine.spool_backup().unwrap();
-    spooled
-        .send(&mut |piece| {
-            bytes.extend_from_slice(&piece);
-            Ok(())
-        })
-        .unwrap();
-    assert_eq!(bytes.len() as u64, spooled.length());
+    let mut gather = |piece: &[u8]| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    };
+    engine.back_up(&mut gather).unwrap();
     std::fs::write(file, bytes).unwrap();
 }
 

@@ -1,10 +1,15 @@
 //! Answers that are longer than memory: a thread makes them piece by piece while they are sent.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response};
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+
+use crate::ghostbay::background;
 
 /// Pieces that wait to be sent. With the piece that is made and the one that is sent, an answer
 /// holds so many and two more.
@@ -13,6 +18,7 @@ const PIECES_WAITING_MAX: usize = 4;
 /// Where the pieces of an answer go. For a thread that may block.
 pub struct Pieces {
     sender: mpsc::Sender<anyhow::Result<Bytes>>,
+    runtime: Handle,
 }
 
 /// Whoever asked has gone, or the server stops: nothing more is to be made.
@@ -28,6 +34,13 @@ impl Pieces {
             .map_err(|_| Gone)
     }
 
+    /// As [`Pieces::send`], but a receiver that takes nothing for `patience` counts as gone: for
+    /// answers that hold something while they are made.
+    pub fn send_within(&self, piece: impl Into<Bytes>, patience: Duration) -> Result<(), Gone> {
+        let sent = self.sender.send_timeout(Ok(piece.into()), patience);
+        self.runtime.block_on(sent).map_err(|_| Gone)
+    }
+
     /// Whether nobody waits for the answer any more.
     pub fn is_gone(&self) -> bool {
         self.sender.is_closed()
@@ -41,8 +54,10 @@ pub fn answer_in_pieces(
     make: impl FnOnce(&Pieces) -> anyhow::Result<()> + Send + 'static,
 ) -> Response<Body> {
     let (sender, mut pieces) = mpsc::channel(PIECES_WAITING_MAX);
-    tokio::task::spawn_blocking(move || {
-        let pieces = Pieces { sender };
+    let failed = sender.clone();
+    let runtime = Handle::current();
+    let began = background::spawn("operator", move || {
+        let pieces = Pieces { sender, runtime };
         if let Err(error) = make(&pieces)
             && !pieces.is_gone()
         {
@@ -50,6 +65,11 @@ pub fn answer_in_pieces(
             let _ = pieces.sender.blocking_send(Err(error));
         }
     });
+    if let Err(error) = began {
+        // The channel is empty: there is room.
+        let _ = failed.try_send(Err(error.into()));
+    }
+    drop(failed);
     let body = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
     let mut response = Response::new(Body::from_stream(body));
     let content_type = HeaderValue::from_static(content_type);

@@ -14,12 +14,14 @@ mod socket;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 
 use crate::ghostbay::LocalStorageEngine;
 use crate::registry::check::VerifyOptions;
@@ -50,11 +52,19 @@ pub fn router(api: AdminApi) -> Router {
 /// Where a backup of the index is to be had.
 pub const BACKUP_ROUTE: &str = "/backup";
 
-/// The index as it stands. Its rows are copied first, so that a slow reader holds nobody up.
+/// Whoever takes a backup and takes nothing for so long has it broken off.
+const READER_STALLS_MAX: Duration = Duration::from_secs(30);
+
+/// The index as it stands.
 async fn backup(State(api): State<AdminApi>) -> Response {
     answer_in_pieces("application/octet-stream", move |pieces| {
-        let backup = api.storage.spool_backup()?;
-        backup.send(&mut |piece| pieces.send(piece).map_err(std::io::Error::other))?;
+        let mut send = |piece: &[u8]| {
+            let piece = Bytes::copy_from_slice(piece);
+            pieces
+                .send_within(piece, READER_STALLS_MAX)
+                .map_err(std::io::Error::other)
+        };
+        api.storage.back_up(&mut send)?;
         Ok(())
     })
 }

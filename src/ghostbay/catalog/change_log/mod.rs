@@ -31,6 +31,7 @@ use super::committer::CommitListener;
 use super::error::CatalogError;
 use super::schema;
 use super::table::{Change, Snapshot};
+use crate::ghostbay::background;
 use crate::ghostbay::clock::now_ms;
 use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
 
@@ -250,8 +251,7 @@ impl ChangeLog {
         let time_ms = self.time_ms.max(now_ms());
         self.time_ms = time_ms;
         let (place, shared) = (self.place.clone(), self.shared.clone());
-        let thread = std::thread::Builder::new().name("checkpoint".into());
-        self.checkpointer = Some(thread.spawn(move || {
+        self.checkpointer = Some(background::spawn("checkpoint", move || {
             let written = checkpoint::write(&place, sequence, time_ms, &state);
             drop(state);
             match written {
