@@ -21,7 +21,9 @@ use crate::http::transport::{
 use crate::http::{self, Api};
 use crate::registry::check::{Depth, Repairs, VerifyOptions};
 use crate::registry::scrub::{ScrubOptions, scrub};
-use crate::registry::{MissingReferences, Registry, RegistryOptions};
+use crate::registry::{
+    ImmutableRule, ImmutableTags, MissingReferences, QuotaRule, Quotas, Registry, RegistryOptions,
+};
 
 /// The store and the authorisation service, for a service that Drift is a part of.
 #[derive(Clone)]
@@ -56,6 +58,7 @@ pub async fn create_drift_app_with_ghostbay_storage(
         Arc::new(storage),
         Arc::new(auth),
         options,
+        false,
     )))
 }
 
@@ -88,7 +91,12 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         verify: verify_options(config, Depth::Quick, Repairs::Nothing),
     };
     let scrubbed = storage.clone();
-    let api = api(storage.clone(), Arc::new(auth), registry_options(config));
+    let api = api(
+        storage.clone(),
+        Arc::new(auth),
+        registry_options(config),
+        config.server.read_only,
+    );
     tracing::info!(
         address = %listener.address(),
         data = %config.storage.path.display(),
@@ -193,9 +201,15 @@ pub fn verify_options(config: &Config, depth: Depth, repairs: Repairs) -> Verify
     }
 }
 
-fn api(storage: Arc<LocalStorageEngine>, auth: Arc<AuthService>, options: RegistryOptions) -> Api {
+fn api(
+    storage: Arc<LocalStorageEngine>,
+    auth: Arc<AuthService>,
+    options: RegistryOptions,
+    read_only: bool,
+) -> Api {
     let asked = storage.clone();
     Api {
+        read_only,
         registry: Registry::new(storage, options),
         auth,
         ready: Arc::new(move || {
@@ -214,7 +228,26 @@ fn registry_options(config: &Config) -> RegistryOptions {
             Missing::Allow => MissingReferences::Allow,
         },
         delete: config.storage.delete,
+        quotas: quotas(config),
+        immutable: immutable(config),
     }
+}
+
+fn quotas(config: &Config) -> Quotas {
+    let rules = config.quota.rules.iter().map(|rule| QuotaRule {
+        repositories: rule.repositories.clone(),
+        bytes: rule.bytes,
+        tags: rule.tags,
+    });
+    Quotas(rules.collect())
+}
+
+fn immutable(config: &Config) -> ImmutableTags {
+    let rules = config.immutable.rules.iter().map(|rule| ImmutableRule {
+        repositories: rule.repositories.clone(),
+        tags: rule.tags.clone(),
+    });
+    ImmutableTags(rules.collect())
 }
 
 fn transport_options(server: &ServerConfig) -> TransportOptions {

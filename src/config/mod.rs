@@ -9,8 +9,11 @@ mod backup;
 mod environment;
 mod error;
 mod gc;
+mod immutable;
 mod logging;
+mod quota;
 mod registry;
+mod rules;
 mod scalar;
 mod server;
 mod storage;
@@ -25,7 +28,9 @@ pub use auth::AuthConfig;
 pub use backup::BackupConfig;
 pub use error::ConfigError;
 pub use gc::GcConfig;
+pub use immutable::{ImmutableConfig, ImmutableRule};
 pub use logging::{LogFormat, LoggingConfig};
+pub use quota::{QuotaConfig, QuotaRule};
 pub use registry::{MissingReferences, RegistryConfig};
 pub use server::ServerConfig;
 pub use storage::{Backend, StorageConfig};
@@ -43,6 +48,10 @@ pub struct Config {
     pub storage: StorageConfig,
     /// `[registry]`: which manifests are taken.
     pub registry: RegistryConfig,
+    /// `[quota]`: how much repositories may hold.
+    pub quota: QuotaConfig,
+    /// `[immutable]`: tags that stay where they are.
+    pub immutable: ImmutableConfig,
     /// `[auth]`: whether a login is asked for.
     pub auth: AuthConfig,
     /// `[gc]`: when what nothing refers to goes.
@@ -94,6 +103,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.server.check()?;
         self.storage.check()?;
+        self.quota.check()?;
         self.backup.check()?;
         self.gc.check()?;
         self.auth.check(&self.server)

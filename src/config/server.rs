@@ -36,6 +36,9 @@ pub struct ServerConfig {
     /// How long transfers may go on after a signal to stop.
     #[serde(with = "scalar::duration")]
     pub shutdown_timeout: Duration,
+    /// Whether every write of the API is refused. Pulls go on.
+    #[serde(deserialize_with = "scalar::switch")]
+    pub read_only: bool,
 }
 
 impl Default for ServerConfig {
@@ -52,6 +55,7 @@ impl Default for ServerConfig {
             body_timeout: Duration::from_secs(25),
             // A little under the 30 s that Kubernetes waits before it kills.
             shutdown_timeout: Duration::from_secs(25),
+            read_only: false,
         }
     }
 }

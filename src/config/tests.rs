@@ -96,6 +96,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_SERVER_IDLE_TIMEOUT", "1m 30s"),
             ("DRIFT_SERVER_BODY_TIMEOUT", "2s"),
             ("DRIFT_SERVER_SHUTDOWN_TIMEOUT", "3s"),
+            ("DRIFT_SERVER_READ_ONLY", "true"),
             ("DRIFT_STORAGE_BACKEND", "ghostbay"),
             // Text that looks like something else stays text.
             ("DRIFT_STORAGE_PATH", "1234"),
@@ -104,6 +105,14 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_STORAGE_SCRUB_RATE", "10MiB"),
             ("DRIFT_STORAGE_SCRUB_INTERVAL", "1h"),
             ("DRIFT_REGISTRY_MISSING_REFERENCES", "allow-children"),
+            (
+                "DRIFT_QUOTA_RULES",
+                "[{ repositories = \"a/*\", bytes = \"1KiB\" }, { repositories = \"**\", tags = 7 }]",
+            ),
+            (
+                "DRIFT_IMMUTABLE_RULES",
+                "[{ repositories = \"**\", tags = \"v*\" }]",
+            ),
             ("DRIFT_AUTH_ENABLED", "false"),
             ("DRIFT_GC_INTERVAL", "5s"),
             ("DRIFT_GC_GRACE", "0s"),
@@ -127,6 +136,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             idle_timeout: Duration::from_secs(90),
             body_timeout: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(3),
+            read_only: true,
         },
         storage: StorageConfig {
             backend: Backend::GhostBay,
@@ -138,6 +148,26 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
         },
         registry: RegistryConfig {
             missing_references: MissingReferences::AllowChildren,
+        },
+        quota: QuotaConfig {
+            rules: vec![
+                QuotaRule {
+                    repositories: pattern("a/*"),
+                    bytes: Some(1024),
+                    tags: None,
+                },
+                QuotaRule {
+                    repositories: pattern("**"),
+                    bytes: None,
+                    tags: Some(7),
+                },
+            ],
+        },
+        immutable: ImmutableConfig {
+            rules: vec![ImmutableRule {
+                repositories: pattern("**"),
+                tags: pattern("v*"),
+            }],
         },
         auth: AuthConfig {
             enabled: Some(false),
@@ -158,6 +188,23 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
         },
     };
     assert_eq!(config, expected);
+}
+
+fn pattern(text: &str) -> crate::registry::Pattern {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_file_lists_rules_one_by_one() {
+    let config = read(
+        "[[quota.rules]]\nrepositories = \"a\"\nbytes = 5\n\
+         [[quota.rules]]\nrepositories = \"b\"\ntags = 6\n\
+         [[immutable.rules]]\nrepositories = \"a\"\ntags = \"*\"\n",
+        &[],
+    )
+    .unwrap();
+    assert_eq!(config.quota.rules[1].tags, Some(6));
+    assert_eq!(config.immutable.rules[0].tags, pattern("*"));
 }
 
 #[test]
@@ -252,6 +299,26 @@ fn values_of_the_wrong_kind_are_named_with_their_place() {
             vec!["[auth] enabled", "true or false"],
         ),
         ("[auth\n", &[], vec!["drift.toml"]),
+        (
+            "[[quota.rules]]\nrepositories = \"a[\"\ntags = 1\n",
+            &[],
+            vec!["[quota] rules", "a[", "no pattern"],
+        ),
+        (
+            "[[quota.rules]]\nrepositories = \"a\"\n",
+            &[],
+            vec!["[quota] rules", "\"a\"", "limits nothing"],
+        ),
+        (
+            "[[immutable.rules]]\nrepositories = \"a\"\n",
+            &[],
+            vec!["[immutable] rules", "tags"],
+        ),
+        (
+            "",
+            &[("DRIFT_QUOTA_RULES", "many")],
+            vec!["DRIFT_QUOTA_RULES"],
+        ),
         (
             "",
             &[("DRIFT_AUTH_ENABLED", "no")],

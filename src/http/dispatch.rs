@@ -70,6 +70,9 @@ async fn answer(api: &Api, target: Target, request: Request) -> Result<Response,
     if let Some(caller) = &caller {
         permit(caller, &route, &method)?;
     }
+    if api.read_only && method != Method::GET && method != Method::HEAD {
+        return Err(ApiError::read_only(route.allow()));
+    }
     let query = Query::parse(request.uri().query())?;
     let allow = route.allow();
     handle(api, caller, route, method, query, request)

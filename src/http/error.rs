@@ -98,6 +98,20 @@ impl ApiError {
         .with(ALLOW, HeaderValue::from_static(allow))
     }
 
+    /// 405 for a write while the server takes none, with the methods that it answers here.
+    pub fn read_only(allow: &str) -> Self {
+        let reads: Vec<_> = allow
+            .split(", ")
+            .filter(|method| matches!(*method, "GET" | "HEAD"))
+            .collect();
+        ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::Unsupported,
+            "this registry takes no writes at present ([server] read_only); pulls go on",
+        )
+        .with_allow(&reads.join(", "))
+    }
+
     /// 413 for a body of more than `bytes_max` bytes.
     pub fn too_large(code: ErrorCode, what: &str, bytes_max: usize) -> Self {
         ApiError::new(
@@ -260,6 +274,9 @@ impl From<RegistryError> for ApiError {
             | RegistryError::IndexTooDeep(_)
             | RegistryError::TooManyPieces(_)
             | RegistryError::TooManyTags(_) => StatusCode::BAD_REQUEST,
+            RegistryError::QuotaExceeded { .. } | RegistryError::TagImmutable { .. } => {
+                StatusCode::FORBIDDEN
+            }
             RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
                 StatusCode::METHOD_NOT_ALLOWED
             }

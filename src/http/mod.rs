@@ -38,4 +38,6 @@ pub struct Api {
     pub auth: Arc<AuthService>,
     /// Whether the store can serve.
     pub ready: Readiness,
+    /// Whether writes are refused.
+    pub read_only: bool,
 }

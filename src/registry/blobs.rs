@@ -86,6 +86,7 @@ impl Registry {
             }
         };
         let (repository, digest) = (repository.clone(), *digest);
+        let quota = self.options.quotas.of(&repository);
         let now = now_ms();
         self.storage
             .catalog()
@@ -96,6 +97,8 @@ impl Registry {
                 match held.filter(|_| may_read(&source)) {
                     None => Ok(false),
                     Some(held) => {
+                        let key = ContentKey::new(&repository, &digest);
+                        quota.admit_blob(transaction, &key, held.size)?;
                         link(transaction, &repository, &digest, held.size, now)?;
                         Ok(true)
                     }

@@ -35,6 +35,8 @@ impl Registry {
     ) -> Result<u64, RegistryError> {
         self.check_delete()?;
         self.check_exists(repository)?;
+        let immutable = &self.options.immutable;
+        immutable.release_repository(&self.storage.catalog().read()?, repository)?;
         let deed = self.deed();
         let count = self.entomb_all(repository, &deed).await?;
         let (repository, now) = (repository.clone(), deed.at_ms);
@@ -65,6 +67,9 @@ impl Registry {
         let rows = self.storage.catalog().read()?;
         let is_known = rows.contains(&REPOSITORIES, repository)?
             || !repositories::holds_none(&rows, &DELETED_MANIFESTS, repository)?;
+        self.options
+            .immutable
+            .release_repository(&rows, repository)?;
         drop(rows);
         if !is_known {
             return Err(unknown(repository));

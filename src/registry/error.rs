@@ -145,6 +145,31 @@ pub enum RegistryError {
     /// More than one operation may bring back.
     #[error("it lists over {0} manifests: bring them back one by one")]
     TooManyManifests(usize),
+    /// More than the repository may hold.
+    #[error(
+        "repository {repository} holds {used} of the {limit} {what} that its quota allows, and this \
+         adds {adding} or more; delete something first"
+    )]
+    QuotaExceeded {
+        /// The repository.
+        repository: RepositoryName,
+        /// What there would be too many of: bytes or tags.
+        what: &'static str,
+        /// How many the repository holds.
+        used: u64,
+        /// How many would come, as far as that is known.
+        adding: u64,
+        /// How many it may hold.
+        limit: u64,
+    },
+    /// A tag that is there and stays where it is.
+    #[error("tag {repository}:{tag} is immutable: it can be neither moved nor deleted")]
+    TagImmutable {
+        /// Its repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+    },
     /// Deleting is switched off.
     #[error("this registry has deletes switched off")]
     DeletesDisabled,
@@ -186,6 +211,9 @@ impl RegistryError {
                 ErrorCode::Unsupported
             }
             RegistryError::ManifestBlobUnknown { .. } => ErrorCode::ManifestBlobUnknown,
+            RegistryError::QuotaExceeded { .. } | RegistryError::TagImmutable { .. } => {
+                ErrorCode::Denied
+            }
             RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
                 ErrorCode::Unsupported
             }
@@ -218,6 +246,14 @@ impl RegistryError {
             RegistryError::StillReferenced { digest, referrer } => {
                 json!({ "digest": digest, "referrer": referrer })
             }
+            RegistryError::QuotaExceeded {
+                what,
+                used,
+                adding,
+                limit,
+                ..
+            } => json!({ "quota": what, "used": used, "adding": adding, "limit": limit }),
+            RegistryError::TagImmutable { tag, .. } => json!({ "tag": tag.as_str() }),
             _ => return None,
         })
     }

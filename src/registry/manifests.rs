@@ -109,6 +109,7 @@ impl Registry {
         let key = ContentKey::new(repository, digest);
         let edges = tombstones::edges_of(&self.storage.catalog().read()?, &key)?;
         let deed = self.deed();
+        let options = self.options.clone();
         self.storage
             .catalog()
             .transact(move |transaction| {
@@ -126,6 +127,7 @@ impl Registry {
                         referrer,
                     });
                 }
+                options.immutable.release_manifest(transaction, &key)?;
                 tombstones::entomb(transaction, &key, &edges, &deed)?;
                 match for_good {
                     true => Ok(tombstones::purge(transaction, &key, &edges)?),

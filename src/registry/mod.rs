@@ -4,7 +4,7 @@
 //! * `blobs`, `uploads`: blobs in repositories, and how they come there
 //! * `manifests`, [`push`]: manifests, and the one transaction that a push is
 //! * `tags`, `referrers`, `repositories`: what can be listed
-//! * [`usage`]: what each repository holds
+//! * [`usage`]: what each repository holds; [`quotas`], [`immutable`]: what it may
 //! * [`history`]: where tags pointed, and going back there; `tombstones`: deleted manifests, their
 //!   return and their end; `deletion`: whole repositories
 //! * [`check`]: what is damaged, and whom it hits; [`scrub`]: looking for it while serving
@@ -19,8 +19,11 @@ pub mod check;
 mod deletion;
 pub mod error;
 pub mod history;
+pub mod immutable;
 mod manifests;
+pub mod pattern;
 pub mod push;
+pub mod quotas;
 mod referrers;
 mod repositories;
 pub mod scrub;
@@ -39,8 +42,11 @@ use crate::ghostbay::{LocalStorageEngine, now_ms};
 pub use blobs::Blob;
 pub use deletion::Undeleted;
 pub use error::RegistryError;
+pub use immutable::{ImmutableRule, ImmutableTags};
 pub use manifests::StoredManifest;
+pub use pattern::Pattern;
 pub use push::{PutManifest, PutManifestOutcome};
+pub use quotas::{QuotaRule, Quotas};
 pub use referrers::Referrers;
 
 /// The registry. Cheap to clone.
@@ -68,6 +74,10 @@ pub struct RegistryOptions {
     pub missing_references: MissingReferences,
     /// Whether tags, manifests and blobs can be deleted.
     pub delete: bool,
+    /// How much each repository may hold.
+    pub quotas: Quotas,
+    /// Which tags stay where they are.
+    pub immutable: ImmutableTags,
 }
 
 impl Default for RegistryOptions {
@@ -76,6 +86,8 @@ impl Default for RegistryOptions {
             bucket: "drift-registry".to_owned(),
             missing_references: MissingReferences::default(),
             delete: true,
+            quotas: Quotas::default(),
+            immutable: ImmutableTags::default(),
         }
     }
 }

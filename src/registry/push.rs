@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::tables::{
     BLOB_LINKS, ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow,
-    REFERENCES, REFERRERS, ReferenceRow, ReferrerRow, TagChange, TagKey,
+    REFERENCES, REFERRERS, ReferenceRow, ReferrerRow, TAGS, TagChange, TagKey,
 };
 use super::{
-    Deed, MissingReferences, Registry, RegistryError, manifests, referrers, repositories, tags,
-    tombstones, usage,
+    Deed, MissingReferences, Registry, RegistryError, RegistryOptions, manifests, referrers,
+    repositories, tags, tombstones, usage,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
@@ -78,7 +78,13 @@ impl Registry {
         let push = push.signed(self.deed().by);
         let outcome = push.outcome.clone();
         let catalog = self.storage.catalog();
-        catalog.transact(move |rows| push.commit(rows)).await?;
+        let options = self.options.clone();
+        catalog
+            .transact(move |transaction| {
+                push.admit(transaction, &options)?;
+                push.commit(transaction)
+            })
+            .await?;
         Ok(outcome)
     }
 }
@@ -178,6 +184,28 @@ impl Push {
     pub(super) fn pushed_at(mut self, pushed_ms: u64) -> Self {
         self.row.pushed_ms = pushed_ms;
         self
+    }
+
+    /// Refuses what moves an immutable tag or goes over the repository's quota.
+    fn admit(&self, rows: &impl Rows, options: &RegistryOptions) -> Result<(), RegistryError> {
+        let repository = &self.key.repository;
+        let mut new_tags = 0;
+        for tag in &self.tags {
+            let key = TagKey::new(repository, tag);
+            match rows.get_sound(&TAGS, &key)? {
+                Some(row) if row.digest != self.key.digest => {
+                    options.immutable.release(repository, tag)?;
+                }
+                Some(_) => {}
+                None => new_tags += 1,
+            }
+        }
+        let new_bytes = match rows.contains(&MANIFESTS, &self.key)? {
+            true => 0,
+            false => self.row.size,
+        };
+        let quota = options.quotas.of(repository);
+        quota.admit(rows, repository, new_bytes, new_tags)
     }
 
     pub(super) fn commit(&self, transaction: &mut Transaction<'_>) -> Result<(), RegistryError> {

@@ -34,6 +34,7 @@ impl Registry {
         self.check_delete()?;
         let key = TagKey::new(repository, tag);
         let deed = self.deed();
+        let options = self.options.clone();
         self.storage
             .catalog()
             .transact(move |transaction| {
@@ -43,6 +44,7 @@ impl Registry {
                         reference: Reference::Tag(key.tag.clone()),
                     });
                 };
+                options.immutable.release(&key.repository, &key.tag)?;
                 usage::take(transaction, &TAGS, &key)?;
                 transaction.delete(&TAGS_BY_DIGEST, &key.of(&row.digest))?;
                 let change = TagChange::Deleted;
@@ -144,20 +146,26 @@ fn forget_damaged(transaction: &mut Transaction<'_>, key: &TagKey) -> Result<(),
     Ok(())
 }
 
+/// All tags that point at a manifest.
+pub(super) fn all_of(
+    rows: &impl Rows,
+    manifest: &ContentKey,
+) -> Result<Vec<TagOfKey>, CatalogError> {
+    let mut prefix = KeyWriter::new();
+    manifest.encode(&mut prefix);
+    rows.scan_sound(&TAGS_BY_DIGEST, prefix.as_bytes(), None)?
+        .map(|row| row.map(|(key, ())| key))
+        .collect()
+}
+
 /// Deletes all tags that point at a manifest, which goes as well; which those are.
 pub(super) fn drop_all_of(
     transaction: &mut Transaction<'_>,
     manifest: &ContentKey,
     deed: &Deed,
 ) -> Result<Vec<Tag>, CatalogError> {
-    let mut prefix = KeyWriter::new();
-    manifest.encode(&mut prefix);
-    let keys: Vec<TagOfKey> = transaction
-        .scan_sound(&TAGS_BY_DIGEST, prefix.as_bytes(), None)?
-        .map(|row| row.map(|(key, ())| key))
-        .collect::<Result<_, _>>()?;
     let mut tags = Vec::new();
-    for of in keys {
+    for of in all_of(transaction, manifest)? {
         let key = TagKey::new(&of.repository, &of.tag);
         usage::take(transaction, &TAGS, &key)?;
         transaction.delete(&TAGS_BY_DIGEST, &of)?;

@@ -248,10 +248,13 @@ impl Registry {
             let rows = self.storage.catalog().read()?;
             revivals(&rows, &key, self.options.missing_references)?
         };
-        let deed = self.deed();
+        let (deed, options) = (self.deed(), self.options.clone());
         self.storage
             .catalog()
             .transact(move |transaction| {
+                if !tags::is_free(transaction, &tag)? {
+                    options.immutable.release(&tag.repository, &tag.tag)?;
+                }
                 for revival in &revivals {
                     revival.apply(transaction)?;
                 }

@@ -1,20 +1,27 @@
 //! Uploads: GhostBay's sessions, with the repository as their scope and the link as what
 //! finishing one commits along with the blob.
 
+use super::quotas::{Meter, Quota};
+use super::tables::{BLOB_LINKS, ContentKey};
 use super::{Registry, RegistryError, blobs};
 use crate::digest::{Algorithm, Digest};
-use crate::ghostbay::catalog::Transaction;
+use crate::ghostbay::catalog::{Rows, Transaction};
 use crate::ghostbay::now_ms;
 use crate::ghostbay::uploads::{Append, UploadId, UploadStatus};
 use crate::oci::RepositoryName;
 
 impl Registry {
-    /// Begins an upload. The algorithm is a hint: another one at the end means hashing again.
+    /// Begins an upload. The algorithm is a hint: another one at the end means hashing again. Refused
+    /// where the repository's quota has no room for a single byte.
     pub async fn start_upload(
         &self,
         repository: &RepositoryName,
         algorithm: Algorithm,
     ) -> Result<UploadStatus, RegistryError> {
+        let quota = self.options.quotas.of(repository);
+        if quota != Quota::default() {
+            quota.admit(&self.storage.catalog().read()?, repository, 1, 0)?;
+        }
         let uploads = self.storage.uploads();
         Ok(uploads.begin(repository.as_str(), algorithm).await?)
     }
@@ -29,7 +36,8 @@ impl Registry {
     }
 
     /// Takes in a chunk. One that does not begin where the upload stands is
-    /// [`RegistryError::OutOfOrder`]; what came of one that breaks off is kept.
+    /// [`RegistryError::OutOfOrder`]; what came of one that breaks off is kept. An upload that goes
+    /// over the repository's quota is dropped.
     pub async fn append(
         &self,
         repository: &RepositoryName,
@@ -37,11 +45,20 @@ impl Registry {
         chunk: Append<'_>,
     ) -> Result<UploadStatus, RegistryError> {
         let uploads = self.storage.uploads();
-        Ok(uploads.append(repository.as_str(), upload, chunk).await?)
+        let (chunk, meter) = match self.measure(repository, Some(upload), None, chunk) {
+            Ok(measured) => measured,
+            Err(error) => return Err(self.drop_refused(repository, upload, error).await),
+        };
+        let appended = uploads.append(repository.as_str(), upload, chunk).await;
+        match meter.check() {
+            Ok(()) => Ok(appended?),
+            Err(error) => Err(self.drop_refused(repository, upload, error).await),
+        }
     }
 
     /// Ends an upload, perhaps with its last chunk: the blob and its link appear in one
-    /// transaction. A repeat after success succeeds again for an hour.
+    /// transaction. A repeat after success succeeds again for an hour. An upload that goes over the
+    /// repository's quota is dropped.
     pub async fn finish_upload(
         &self,
         repository: &RepositoryName,
@@ -51,10 +68,21 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let uploads = self.storage.uploads();
         let (scope, bucket) = (repository.as_str(), self.options.bucket.as_str());
-        let record = record(repository, digest);
-        uploads
+        let measured = last
+            .map(|last| self.measure(repository, Some(upload), Some(digest), last))
+            .transpose();
+        let (last, meter) = match measured {
+            Ok(measured) => measured.unzip(),
+            Err(error) => return Err(self.drop_refused(repository, upload, error).await),
+        };
+        let record = self.record(repository, digest);
+        let finished = uploads
             .finish(scope, upload, digest, bucket, last, record)
-            .await
+            .await;
+        match meter.map_or(Ok(()), |meter| meter.check()).and(finished) {
+            Err(error) => Err(self.drop_refused(repository, upload, error).await),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Takes in a whole blob in one request.
@@ -67,11 +95,13 @@ impl Registry {
         if let Some(start) = body.start.filter(|&start| start != 0) {
             return Err(RegistryError::OutOfOrder { offset: 0, start });
         }
-        let record = record(repository, digest);
+        let (body, meter) = self.measure(repository, None, Some(digest), body)?;
+        let record = self.record(repository, digest);
         let uploads = self.storage.uploads();
-        uploads
+        let put = uploads
             .put(digest, &self.options.bucket, body, record)
-            .await
+            .await;
+        meter.check().and(put)
     }
 
     /// Drops an upload.
@@ -83,14 +113,79 @@ impl Registry {
         let uploads = self.storage.uploads();
         Ok(uploads.cancel(repository.as_str(), upload).await?)
     }
-}
 
-/// What the transaction that makes a blob visible does for the repository.
-fn record(
-    repository: &RepositoryName,
-    digest: &Digest,
-) -> impl Fn(&mut Transaction<'_>, u64) -> Result<(), RegistryError> + Send + 'static {
-    let (repository, digest) = (repository.clone(), *digest);
-    let now = now_ms();
-    move |transaction, size| Ok(blobs::link(transaction, &repository, &digest, size, now)?)
+    /// Holds a body against the repository's quota: as a whole if its length is known, and else while
+    /// it comes. A blob that the repository holds already may be as long as it is.
+    fn measure<'a>(
+        &self,
+        repository: &RepositoryName,
+        upload: Option<&UploadId>,
+        digest: Option<&Digest>,
+        body: Append<'a>,
+    ) -> Result<(Append<'a>, Meter), RegistryError> {
+        let quota = self.options.quotas.of(repository);
+        if quota == Quota::default() {
+            return Ok((body, Meter::idle(repository)));
+        }
+        let rows = self.storage.catalog().read()?;
+        if let Some(digest) = digest
+            && rows.contains(&BLOB_LINKS, &ContentKey::new(repository, digest))?
+        {
+            return Ok((body, Meter::idle(repository)));
+        }
+        // An upload that is unknown is answered for by whoever takes the body in.
+        let status = upload.and_then(|upload| self.upload_status(repository, upload).ok());
+        let begun = status.map_or(0, |status| status.offset);
+        match body.length {
+            Some(length) => {
+                let whole = begun.saturating_add(length);
+                quota.admit(&rows, repository, whole, 0)?;
+                Ok((body, Meter::idle(repository)))
+            }
+            None => {
+                let (stream, meter) = quota.meter(&rows, repository, begun, body.body)?;
+                let body = Append {
+                    body: stream,
+                    ..body
+                };
+                Ok((body, meter))
+            }
+        }
+    }
+
+    /// Drops an upload that the quota refuses, so that it holds no room. Gives the refusal back.
+    async fn drop_refused(
+        &self,
+        repository: &RepositoryName,
+        upload: &UploadId,
+        error: RegistryError,
+    ) -> RegistryError {
+        if matches!(error, RegistryError::QuotaExceeded { .. })
+            && let Err(error) = self.cancel_upload(repository, upload).await
+        {
+            tracing::warn!(%upload, "an upload beyond its quota could not be dropped: {error}");
+        }
+        error
+    }
+
+    /// What the transaction that makes a blob visible does for the repository.
+    fn record(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> impl Fn(&mut Transaction<'_>, u64) -> Result<(), RegistryError> + Send + 'static {
+        let key = ContentKey::new(repository, digest);
+        let quota = self.options.quotas.of(repository);
+        let now = now_ms();
+        move |transaction, size| {
+            quota.admit_blob(transaction, &key, size)?;
+            Ok(blobs::link(
+                transaction,
+                &key.repository,
+                &key.digest,
+                size,
+                now,
+            )?)
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod listings;
 mod log;
 mod manifests;
 mod paths;
+mod policy;
 mod start;
 mod stop;
 mod transport;

@@ -7,6 +7,7 @@ mod history;
 mod listings;
 mod management;
 mod manifests;
+mod policy;
 mod tombstones;
 mod usage;
 
