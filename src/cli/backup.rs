@@ -1,15 +1,14 @@
 //! `drift backup`: the index of the store in one file, or a whole copy of the store.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 
 use super::{moment, reach};
 use crate::config::Config;
+use crate::ghostbay::backup_file::BackupFile;
 use crate::ghostbay::catalog::change_log::file::LogHeader;
-use crate::ghostbay::{background, backup, full_copy, restore};
+use crate::ghostbay::{background, backup, full_copy};
 use crate::http::admin::BACKUP_ROUTE;
 
 /// Takes a backup of the index to `file`, or a copy of the store to `full`.
@@ -27,9 +26,16 @@ pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow:
         );
     }
     if let Some(directory) = full {
+        let store = &config.storage.path;
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        anyhow::ensure!(
+            real(directory).is_none_or(|to| Some(to) != real(store)),
+            "{} is the store itself: name another directory",
+            directory.display()
+        );
         let copy = full_copy::begin(directory)?;
         to_file(config, &copy.snapshot())?;
-        let copied = copy.finish(&config.storage.path)?;
+        let copied = copy.finish(store)?;
         println!(
             "{}: transaction {} of {}; {} bytes of packs were new",
             directory.display(),
@@ -37,67 +43,28 @@ pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow:
             moment::shown(copied.header.time_ms),
             copied.pack_bytes
         );
-        for pack in copied.missing {
-            println!("MISSING: pack {pack} is not there, or too short");
+        for pack in &copied.missing {
+            println!("MISSING: pack {pack} is not there");
         }
+        anyhow::ensure!(
+            copied.incomplete == 0,
+            "the packs do not hold {} of the store's objects, and neither does the copy, which is \
+             as whole as the store is: drift verify names what that hits",
+            copied.incomplete
+        );
     }
     Ok(())
 }
 
-/// Writes the backup under another name and gives it its own when it is whole and durable.
+/// Takes a backup of the running server's index, or of a stopped one, to `file`.
 fn to_file(config: &Config, file: &Path) -> anyhow::Result<LogHeader> {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".tmp");
-    let temporary = PathBuf::from(name);
-    let written = write(config, &temporary)
-        .and_then(|()| Ok(restore::inspect(&temporary)?))
-        .and_then(|header| {
-            std::fs::rename(&temporary, file)?;
-            sync_parent(file)?;
-            Ok(header)
-        });
-    written
-        .inspect_err(|_| {
-            let _ = std::fs::remove_file(&temporary);
-        })
-        .with_context(|| format!("cannot take a backup to {}", file.display()))
+    let cannot = || format!("cannot take a backup to {}", file.display());
+    let mut out = BackupFile::begin(file).with_context(cannot)?;
+    write(config, &mut out).with_context(cannot)?;
+    out.finish().with_context(cannot)
 }
 
-/// A backup is synced in steps of this many bytes.
-const SYNC_BYTES: usize = 8 << 20;
-
-/// A file that is synced as it grows. One sync of a gigabyte at its end would have everybody wait
-/// who syncs something on that disk: the server's commits, above all.
-struct Synced {
-    file: File,
-    unsynced_bytes: usize,
-}
-
-impl Synced {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.unsynced_bytes += bytes.len();
-        if self.unsynced_bytes >= SYNC_BYTES {
-            self.file.sync_data()?;
-            self.unsynced_bytes = 0;
-        }
-        Ok(())
-    }
-}
-
-fn write(config: &Config, temporary: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // It holds what the index holds, accounts included.
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(temporary)?;
-    let mut out = Synced {
-        file,
-        unsynced_bytes: 0,
-    };
+fn write(config: &Config, out: &mut BackupFile) -> anyhow::Result<()> {
     let served = reach::block_on(async {
         let Some(mut server) = reach::running_server(config).await? else {
             return Ok(false);
@@ -111,13 +78,5 @@ fn write(config: &Config, temporary: &Path) -> anyhow::Result<()> {
     if !served {
         backup::of_stopped(&config.storage.path, &mut |bytes| out.write(bytes))?;
     }
-    out.file.sync_all()?;
     Ok(())
-}
-
-fn sync_parent(file: &Path) -> io::Result<()> {
-    let parent = file
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

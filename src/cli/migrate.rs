@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 
+use crate::app;
 use crate::config::Config;
 use crate::ghostbay::migrate::{self, Plan};
 
@@ -30,7 +31,7 @@ pub fn run(config: &Config, dry_run: bool) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start threads")?
-        .block_on(migrate::migrate(path))
+        .block_on(migrate::migrate(path, app::engine_options(config)))
         .with_context(cannot)?;
     println!("done");
     Ok(())

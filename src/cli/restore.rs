@@ -53,7 +53,16 @@ pub fn run(config: &Config, file: &Path, to: Option<&str>, dry_run: bool) -> any
             );
         }
     })?;
+    if missing > NAMED_MAX {
+        println!("and {} more", missing - NAMED_MAX);
+    }
     println!("objects that the packs do not hold any more: {missing}");
+    if missing > 0 {
+        println!(
+            "each of them answers 404 until it is pushed again, and images that are made of it do \
+             not pull"
+        );
+    }
     if dry_run {
         println!("nothing was changed (--dry-run)");
         return Ok(());
@@ -61,5 +70,9 @@ pub fn run(config: &Config, file: &Path, to: Option<&str>, dry_run: bool) -> any
     let aside = ready.apply()?;
     println!("restored");
     rebuild::say_aside(&aside);
+    println!(
+        "the packs' lengths were looked at, not their bytes: drift verify --full reads them, and \
+         names the images that are not whole"
+    );
     Ok(())
 }

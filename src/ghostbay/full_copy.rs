@@ -5,10 +5,13 @@
 //! name bytes that were written after their pack was copied. A copy without `index.redb` is not whole.
 //! Only what lies behind the tails of the copy before is copied again.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::catalog::NEW_INDEX_FILE;
 use super::catalog::Rows;
@@ -17,11 +20,11 @@ use super::catalog::change_log::history::{self, History};
 use super::catalog::rebuild::NewIndex;
 use super::disk::{Disk, OsDisk, SyncPoint};
 use super::error::StorageError;
-use super::local::{EngineOptions, INDEX_FILE, LOG_DIRECTORY, PACKS_DIRECTORY};
-use super::lock::LOCK_FILE;
+use super::local::{EngineOptions, INDEX_FILE, LOG_DIRECTORY, PACKS_DIRECTORY, sync_names};
 use super::pack::PackId;
 use super::pack::accounts::PACKS;
 use super::pack::file::file_name as pack_name;
+use super::restore::each_missing;
 
 /// Name of the directory of keys, where there is one.
 const KEYS_DIRECTORY: &str = "keys";
@@ -32,9 +35,11 @@ const STEP_BYTES: usize = 1 << 20;
 
 /// A copy that is being made.
 pub struct FullCopy {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     /// The copy before: whose history it is, and up to where its packs are durable.
     before: Option<(LogHeader, HashMap<PackId, u64>)>,
+    _lock: Box<dyn Any + Send + Sync>,
 }
 
 /// A copy that is whole.
@@ -43,47 +48,65 @@ pub struct Copied {
     pub header: LogHeader,
     /// Bytes of packs that were copied, and not there before.
     pub pack_bytes: u64,
-    /// Packs that the index names and that are not there, or end too soon.
+    /// Packs that the index names and that are not there.
     pub missing: Vec<PackId>,
+    /// Objects whose bytes neither the store's packs nor the copy's hold, and that are not known to
+    /// be damaged.
+    pub incomplete: u64,
 }
 
 /// Makes ready for a copy in `directory`, which may hold an older one. Until it is finished the
 /// directory holds no whole copy.
 pub fn begin(directory: &Path) -> anyhow::Result<FullCopy> {
-    if OsDisk.exists(&directory.join(LOCK_FILE))? {
+    begin_on(Arc::new(OsDisk), directory)
+}
+
+/// As [`begin`], on that disk.
+pub fn begin_on(disk: Arc<dyn Disk>, directory: &Path) -> anyhow::Result<FullCopy> {
+    let log = directory.join(LOG_DIRECTORY);
+    for made in [&directory.join(PACKS_DIRECTORY), &log] {
+        disk.create_directory(made)?;
+    }
+    sync_names(&*disk, directory)?;
+    let lock = disk.lock(directory)?;
+    let history = history::survey(&*disk, &log)?;
+    // Each start begins a file of changes, and a copy has none.
+    if !history.changes.is_empty() {
         anyhow::bail!(
             "{} was started as a store of its own, and is no copy any more: name another directory",
             directory.display()
         );
     }
-    for name in [PACKS_DIRECTORY, LOG_DIRECTORY] {
-        OsDisk.create_directory(&directory.join(name))?;
-    }
     let index = directory.join(INDEX_FILE);
     let mut before = None;
-    if OsDisk.exists(&index)? {
-        let history = history::survey(&OsDisk, &directory.join(LOG_DIRECTORY))?;
-        if let Some(checkpoint) = history.checkpoints.last() {
-            before = Some((checkpoint.header, tails(&index)?));
-        }
+    if disk.exists(&index)?
+        && let Some(checkpoint) = history.checkpoints.last()
+    {
+        let tails = tails(&*disk, &index).unwrap_or_else(|error| {
+            tracing::warn!("the copy's index cannot be read, all packs are copied again: {error}");
+            HashMap::new()
+        });
+        before = Some((checkpoint.header, tails));
     }
     // Without it the directory is no copy that is taken for whole.
     for name in [INDEX_FILE, NEW_INDEX_FILE] {
-        match OsDisk.remove(&directory.join(name)) {
+        match disk.remove(&directory.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
     }
-    OsDisk.sync_directory(directory, SyncPoint::IndexSwap)?;
+    disk.sync_directory(directory, SyncPoint::IndexSwap)?;
     Ok(FullCopy {
+        disk,
         directory: directory.to_owned(),
         before,
+        _lock: lock,
     })
 }
 
 /// Up to where each pack holds what the index at `path` names.
-fn tails(path: &Path) -> Result<HashMap<PackId, u64>, StorageError> {
-    let index = NewIndex::open(&OsDisk, path, EngineOptions::default().index_cache_bytes)?;
+fn tails(disk: &dyn Disk, path: &Path) -> Result<HashMap<PackId, u64>, StorageError> {
+    let index = NewIndex::open(disk, path, EngineOptions::default().index_cache_bytes)?;
     let state = index.read()?;
     let rows = state.scan(&PACKS, &[], None)?;
     let tails = rows.map(|row| row.map(|(pack, row)| (pack, row.tail)));
@@ -98,13 +121,14 @@ impl FullCopy {
 
     /// Copies what the snapshot names of the store in `from`, and makes the copy whole.
     pub fn finish(self, from: &Path) -> anyhow::Result<Copied> {
+        let disk = &*self.disk;
         let new = self.directory.join(NEW_INDEX_FILE);
-        let index = NewIndex::open(&OsDisk, &new, EngineOptions::default().index_cache_bytes)?;
+        let index = NewIndex::open(disk, &new, EngineOptions::default().index_cache_bytes)?;
         let nothing = History {
             branch: u64::MAX,
             ..History::default()
         };
-        let header = index.fill(&OsDisk, &self.snapshot(), &nothing, None)?.base;
+        let header = index.fill(disk, &self.snapshot(), &nothing, None)?.base;
         drop(index);
         let known = match &self.before {
             Some((before, _)) if before.store != header.store => anyhow::bail!(
@@ -121,19 +145,27 @@ impl FullCopy {
             header,
             pack_bytes: 0,
             missing: Vec::new(),
+            incomplete: 0,
         };
+        let mut lengths = HashMap::new();
         let packs = self.directory.join(PACKS_DIRECTORY);
-        for (pack, tail) in tails(&new)? {
+        for (pack, tail) in tails(disk, &new)? {
             let name = pack_name(pack);
             let start = known.get(&pack).copied().unwrap_or(0);
             let source = from.join(PACKS_DIRECTORY).join(&name);
-            match copy_range(&source, &packs.join(&name), start, tail) {
-                Ok(bytes) => copied.pack_bytes += bytes,
+            match copy_range(disk, &source, &packs.join(&name), start, tail) {
+                Ok(range) => {
+                    copied.pack_bytes += range.end - range.start;
+                    lengths.insert(pack, range.end);
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => copied.missing.push(pack),
                 Err(error) => return Err(error.into()),
             }
         }
-        OsDisk.sync_directory(&packs, SyncPoint::PackName)?;
+        disk.sync_directory(&packs, SyncPoint::PackName)?;
+        let index = NewIndex::open(disk, &new, EngineOptions::default().index_cache_bytes)?;
+        each_missing(&index.read()?, &lengths, |_, _| copied.incomplete += 1)?;
+        drop(index);
         copy_keys(
             &from.join(KEYS_DIRECTORY),
             &self.directory.join(KEYS_DIRECTORY),
@@ -141,25 +173,32 @@ impl FullCopy {
 
         // The copy's log begins with the snapshot.
         let log = self.directory.join(LOG_DIRECTORY);
-        let older = OsDisk.list(&log)?;
+        let older = disk.list(&log)?;
         let checkpoint = file_name(Kind::Checkpoint, header.sequence);
-        OsDisk.rename(&self.snapshot(), &log.join(&checkpoint))?;
+        disk.rename(&self.snapshot(), &log.join(&checkpoint))?;
         for name in older.iter().filter(|name| **name != checkpoint) {
-            OsDisk.remove(&log.join(name))?;
+            disk.remove(&log.join(name))?;
         }
-        OsDisk.sync_directory(&log, SyncPoint::CheckpointName)?;
-        OsDisk.rename(&new, &self.directory.join(INDEX_FILE))?;
-        OsDisk.sync_directory(&self.directory, SyncPoint::IndexSwap)?;
+        disk.sync_directory(&log, SyncPoint::CheckpointName)?;
+        disk.rename(&new, &self.directory.join(INDEX_FILE))?;
+        disk.sync_directory(&self.directory, SyncPoint::IndexSwap)?;
         Ok(copied)
     }
 }
 
-/// Copies the bytes from `start` to `end`, or to the source's end, and makes them durable.
-fn copy_range(source: &Path, target: &Path, start: u64, end: u64) -> io::Result<u64> {
-    let source = OsDisk.open(source)?;
-    let target = match OsDisk.exists(target)? {
-        true => OsDisk.open(target)?,
-        false => OsDisk.create(target)?,
+/// Copies the bytes from `start` to `end`, or to the source's end, and makes them durable. Which
+/// were copied: up to their end the target holds everything.
+fn copy_range(
+    disk: &dyn Disk,
+    source: &Path,
+    target: &Path,
+    start: u64,
+    end: u64,
+) -> io::Result<std::ops::Range<u64>> {
+    let source = disk.open(source)?;
+    let target = match disk.exists(target)? {
+        true => disk.open(target)?,
+        false => disk.create(target)?,
     };
     let first = start.min(end).min(target.length()?);
     let mut offset = first;
@@ -177,22 +216,26 @@ fn copy_range(source: &Path, target: &Path, start: u64, end: u64) -> io::Result<
     }
     target.truncate(offset)?;
     target.sync_data(SyncPoint::Bodies)?;
-    Ok(offset - first)
+    Ok(first..offset)
 }
 
-/// Copies keys and secrets, which only their owner may read.
+/// Copies keys and secrets, which only their owner may read. One that is there no more goes from the
+/// copy as well.
 fn copy_keys(from: &Path, to: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     if !from.is_dir() {
         return Ok(());
     }
     std::fs::create_dir_all(to)?;
-    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700))?;
+    std::fs::set_permissions(to, Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(to)? {
+        std::fs::remove_file(entry?.path())?;
+    }
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
             let target = to.join(entry.file_name());
             std::fs::copy(entry.path(), &target)?;
+            std::fs::set_permissions(&target, Permissions::from_mode(0o600))?;
             File::open(&target)?.sync_all()?;
         }
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::blocking::blocking;
 use super::catalog::change_log::{ChangeLog, LogPlace, LogVerifier};
@@ -84,7 +84,8 @@ struct Shared {
     stop: CancellationToken,
     /// By which a check closes a gap of the change log.
     log: LogVerifier,
-    house: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    /// What works beside the requests, until `stop` at the latest.
+    tasks: TaskTracker,
     /// Let go last: whoever comes next finds everything closed.
     _lock: Box<dyn Any + Send + Sync>,
 }
@@ -111,22 +112,22 @@ impl LocalStorageEngine {
         options: EngineOptions,
     ) -> Result<Self, StorageError> {
         let directory = directory.as_ref().to_owned();
-        let (shared, verifier) = blocking(move || open(disk, directory, options)).await?;
+        let (shared, begun_anew) = blocking(move || open(disk, directory, options)).await?;
         let shared = Arc::new(shared);
+        let (store, stop) = (Arc::downgrade(&shared), shared.stop.clone());
+        shared.tasks.spawn(keep_house(store.clone(), stop.clone()));
         // Reading the log takes as long as it is long; nothing waits for it, and it does not
         // keep the store open.
-        let store = Arc::downgrade(&shared);
-        if let Some(verifier) = verifier {
-            tokio::task::spawn_blocking(move || {
-                if !verifier.reaches()
+        if !begun_anew {
+            let verifier = shared.log.clone();
+            shared.tasks.spawn_blocking(move || {
+                if verifier.reaches(&stop) == Some(false)
                     && let Some(store) = store.upgrade()
                 {
                     verifier.close_gap(&store.catalog);
                 }
             });
         }
-        let house = tokio::spawn(keep_house(Arc::downgrade(&shared), shared.stop.clone()));
-        *shared.house.lock().await = Some(house);
         Ok(LocalStorageEngine { shared })
     }
 
@@ -200,6 +201,7 @@ impl LocalStorageEngine {
     ) -> ByteStream<'static> {
         let catalog = self.shared.catalog.clone();
         let space = self.shared.space.clone();
+        let tasks = self.shared.tasks.clone();
         read::stream(space, &object.extents, &range, move |extent| {
             tracing::error!(
                 bucket = key.bucket,
@@ -207,7 +209,7 @@ impl LocalStorageEngine {
                 ?extent,
                 "stored bytes are damaged"
             );
-            tokio::spawn(note_damage(catalog.clone(), key.clone(), *extent));
+            tasks.spawn(note_damage(catalog.clone(), key.clone(), *extent));
         })
     }
 
@@ -233,11 +235,8 @@ impl LocalStorageEngine {
     /// is dropped behind it, the directory is free for the next owner.
     pub async fn close(&self) {
         self.shared.stop.cancel();
-        if let Some(house) = self.shared.house.lock().await.take()
-            && let Err(error) = house.await
-        {
-            tracing::error!(%error, "housekeeping had failed");
-        }
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
         let shared = self.shared.clone();
         let closed = tokio::task::spawn_blocking(move || shared.close()).await;
         if let Err(error) = closed {
@@ -293,11 +292,12 @@ fn probe(disk: &dyn Disk, directory: &Path) -> Result<(), StorageError> {
         })
 }
 
+/// The store, and whether its log begins anew and so reaches the index for certain.
 fn open(
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     options: EngineOptions,
-) -> Result<(Shared, Option<LogVerifier>), StorageError> {
+) -> Result<(Shared, bool), StorageError> {
     let file_error = |what: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| StorageError::File { what, path, source }
@@ -319,20 +319,7 @@ fn open(
         },
         crate::migrations::STEPS,
     )?;
-    // The names of the index and of the packs' directory are durable before anything that is
-    // acknowledged lies in them (ORDERING.md, O5).
-    let parent = directory.parent().map(|parent| {
-        // A name of one part lies in the working directory.
-        if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        }
-    });
-    for directory in std::iter::once(directory.as_path()).chain(parent) {
-        disk.sync_directory(directory, SyncPoint::StoreNames)
-            .map_err(file_error("cannot sync", directory))?;
-    }
+    sync_names(&*disk, &directory)?;
 
     let rows = catalog.read()?;
     let (store, node) = (schema::store_id(&rows)?, schema::node(&rows)?);
@@ -362,13 +349,11 @@ fn open(
         keep: options.keep,
     };
     let mut log = ChangeLog::open(place, sequence)?;
-    let verifier = if catalog.migrated() {
+    let begun_anew = catalog.migrated();
+    if begun_anew {
         log.begin_anew(sequence, catalog.read()?)?;
-        None
-    } else {
-        Some(log.verifier(sequence))
-    };
-    let log_gap = log.verifier(sequence);
+    }
+    let verifier = log.verifier(sequence);
     let bodies = SharedPack::new(space.clone());
     let catalog = catalog
         .start(Box::new(bodies), Box::new(log))
@@ -384,11 +369,33 @@ fn open(
         ingest,
         ready: tokio::sync::Mutex::default(),
         stop: CancellationToken::new(),
-        log: log_gap,
-        house: tokio::sync::Mutex::default(),
+        log: verifier,
+        tasks: TaskTracker::new(),
         _lock: lock,
     };
-    Ok((shared, verifier))
+    Ok((shared, begun_anew))
+}
+
+/// Makes the names of what lies in a store's directory durable, and its own, before anything that is
+/// acknowledged lies there (ORDERING.md, O5).
+pub(super) fn sync_names(disk: &dyn Disk, directory: &Path) -> Result<(), StorageError> {
+    let parent = directory.parent().map(|parent| {
+        // A name of one part lies in the working directory.
+        if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        }
+    });
+    for directory in std::iter::once(directory).chain(parent) {
+        disk.sync_directory(directory, SyncPoint::StoreNames)
+            .map_err(|source| StorageError::File {
+                what: "cannot sync",
+                path: directory.to_owned(),
+                source,
+            })?;
+    }
+    Ok(())
 }
 
 /// A missing index beside packs or a log is a lost index, not a new store: to begin anew would

@@ -61,10 +61,10 @@ fn planned(found: u32, steps: &[Step]) -> Result<Plan, CatalogError> {
     })
 }
 
-/// Makes the steps, with the checkpoint of the change log behind them: what each start does. The
-/// store is closed again when this returns.
-pub async fn migrate(directory: &Path) -> Result<(), StorageError> {
-    LocalStorageEngine::open(directory, EngineOptions::default())
+/// Makes the steps, with the checkpoint of the change log behind them: what each start with those
+/// options does. The store is closed again when this returns.
+pub async fn migrate(directory: &Path, options: EngineOptions) -> Result<(), StorageError> {
+    LocalStorageEngine::open(directory, options)
         .await?
         .close()
         .await;

@@ -9,12 +9,17 @@
 //! * [`recovery`]: from what lies there to a store that can serve; [`rebuild`]: a lost index;
 //!   [`migrate`]: an older one
 //! * [`check`]: finding what is damaged, and repairing it
+//! * [`backup`], [`backup_file`]: the index in one file; [`schedule`]: by the clock; [`full_copy`]: the
+//!   whole store
+//! * [`restore`], [`salvage`]: an index of a backup, or of the packs alone; `replace`: it takes the
+//!   old one's place
 //! * [`admin`]: what an operator may ask of a running store
 //! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives; [`sim`]: a simulated disk
 
 pub mod admin;
 pub mod background;
 pub mod backup;
+pub mod backup_file;
 mod blocking;
 pub mod catalog;
 pub mod check;

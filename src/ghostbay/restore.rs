@@ -12,7 +12,7 @@ use super::catalog::change_log::file::{LogHeader, LogReadError, LogReader};
 use super::catalog::change_log::history::{self, History};
 use super::catalog::compare::{RowChange, compare};
 use super::catalog::rebuild::{NewIndex, RebuildError, Rebuilt};
-use super::catalog::{CatalogError, Rows, schema};
+use super::catalog::{CatalogError, Rows, Snapshot, ViewedCatalog, schema};
 use super::clock::now_ms;
 use super::disk::{Disk, OsDisk};
 use super::error::StorageError;
@@ -49,6 +49,19 @@ pub enum RestoreError {
         /// The store that is to be restored.
         expected: uuid::Uuid,
     },
+    /// It was taken by a newer Drift.
+    #[error(
+        "{} has schema version {found}, this drift knows up to {known}: restore it with the drift that took it, or a newer one",
+        path.display()
+    )]
+    NewerSchema {
+        /// The backup.
+        path: PathBuf,
+        /// The version that it names.
+        found: u32,
+        /// The newest version that this build knows.
+        known: u32,
+    },
     /// The moment that was asked for lies before the backup.
     #[error("the backup is younger than the moment that was asked for: take one that is older")]
     TooYoung,
@@ -80,18 +93,24 @@ pub struct Restore {
 }
 
 /// The state that would be undone.
-struct Current {
-    index: Option<NewIndex>,
-    /// A file that is to go.
-    temporary: Option<PathBuf>,
+enum Current {
+    /// In the store's own index, of which not a byte is changed.
+    Index(ViewedCatalog),
+    /// In one that was made of the log.
+    OfLog(Temporary),
 }
 
-impl Drop for Current {
+/// An index that goes when it is dropped.
+struct Temporary {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    index: Option<NewIndex>,
+}
+
+impl Drop for Temporary {
     fn drop(&mut self) {
         self.index = None;
-        if let Some(path) = &self.temporary {
-            let _ = OsDisk.remove(path);
-        }
+        let _ = self.disk.remove(&self.path);
     }
 }
 
@@ -102,7 +121,16 @@ pub fn prepare(
     file: &Path,
     until_ms: Option<u64>,
 ) -> Result<Restore, RestoreError> {
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    prepare_on(Arc::new(OsDisk), directory, file, until_ms)
+}
+
+/// As [`prepare`], on that disk.
+pub fn prepare_on(
+    disk: Arc<dyn Disk>,
+    directory: &Path,
+    file: &Path,
+    until_ms: Option<u64>,
+) -> Result<Restore, RestoreError> {
     let torn = |reason| RestoreError::Torn {
         path: file.to_owned(),
         reason,
@@ -116,8 +144,11 @@ pub fn prepare(
         .last()
         .map_or(0, |step| step.version);
     if header.schema > known {
-        let found = header.schema;
-        return Err(CatalogError::NewerSchema { found, known }.into());
+        return Err(RestoreError::NewerSchema {
+            path: file.to_owned(),
+            found: header.schema,
+            known,
+        });
     }
     if until_ms.is_some_and(|until| until < header.time_ms) {
         return Err(RestoreError::TooYoung);
@@ -125,7 +156,7 @@ pub fn prepare(
     let replacement = Replacement::begin(disk.clone(), directory)?;
     let log = replacement.log();
     let history = history::survey(&*disk, &log).map_err(failed("cannot read", &log))?;
-    let current = Current::find(&*disk, directory, &log);
+    let current = Current::find(&disk, directory, &log);
     if let Some(expected) = store_of(&*disk, &replacement, current.as_ref(), &history)?
         && expected != header.store
     {
@@ -172,8 +203,8 @@ fn store_of(
     current: Option<&Current>,
     history: &History,
 ) -> Result<Option<uuid::Uuid>, RestoreError> {
-    if let Some(index) = current.and_then(|current| current.index.as_ref()) {
-        return Ok(Some(schema::store_id(&index.read()?)?));
+    if let Some(current) = current {
+        return Ok(Some(schema::store_id(&current.read()?)?));
     }
     let files = history.checkpoints.iter().chain(&history.changes);
     if let Some(file) = files.last() {
@@ -193,31 +224,47 @@ fn store_of(
 
 impl Current {
     /// The state that the store is in, by its index or else by its log; `None` if neither tells.
-    fn find(disk: &dyn Disk, directory: &Path, log: &Path) -> Option<Self> {
-        let cache_bytes = EngineOptions::default().index_cache_bytes;
+    fn find(disk: &Arc<dyn Disk>, directory: &Path, log: &Path) -> Option<Self> {
         let path = directory.join(INDEX_FILE);
         if disk.exists(&path).unwrap_or(false) {
-            match NewIndex::open(disk, &path, cache_bytes) {
-                Ok(index) => {
-                    return Some(Current {
-                        index: Some(index),
-                        temporary: None,
-                    });
-                }
+            match Self::view(&**disk, &path) {
+                Ok(index) => return Some(Current::Index(index)),
                 Err(error) => {
                     tracing::warn!("the index cannot be read, its change log is compared: {error}");
                 }
             }
         }
-        let path = directory.join(CURRENT_INDEX_FILE);
-        let _ = disk.remove(&path);
-        let index = NewIndex::open(disk, &path, cache_bytes).ok()?;
-        let filled = index.fill_from_log(disk, log).is_ok();
-        let current = Current {
-            index: Some(index),
-            temporary: Some(path),
+        let mut made = Temporary {
+            disk: disk.clone(),
+            path: directory.join(CURRENT_INDEX_FILE),
+            index: None,
         };
-        filled.then_some(current)
+        let _ = disk.remove(&made.path);
+        let cache_bytes = EngineOptions::default().index_cache_bytes;
+        let index = NewIndex::open(&**disk, &made.path, cache_bytes).ok()?;
+        let index = made.index.insert(index);
+        index.fill_from_log(&**disk, log).ok()?;
+        Some(Current::OfLog(made))
+    }
+
+    /// The store's own index, if every page of it is whole: a restore is for those whose is not, and
+    /// must not fail by it.
+    fn view(disk: &dyn Disk, path: &Path) -> Result<ViewedCatalog, CatalogError> {
+        let cache_bytes = EngineOptions::default().index_cache_bytes;
+        ViewedCatalog::check_pages(disk, path, cache_bytes)?;
+        let index = ViewedCatalog::open(disk, path, cache_bytes)?;
+        schema::store_id(&index.read()?)?;
+        Ok(index)
+    }
+
+    fn read(&self) -> Result<Snapshot, CatalogError> {
+        match self {
+            Current::Index(index) => index.read(),
+            Current::OfLog(Temporary {
+                index: Some(index), ..
+            }) => index.read(),
+            Current::OfLog(_) => Err(CatalogError::Closed),
+        }
     }
 }
 
@@ -225,29 +272,24 @@ impl Restore {
     /// Gives each row in which the restored state differs from the one that the store is in now.
     /// `false` if that one is not known.
     pub fn compare(&self, tell: impl FnMut(RowChange)) -> Result<bool, RestoreError> {
-        let Some(index) = self
-            .current
-            .as_ref()
-            .and_then(|current| current.index.as_ref())
-        else {
+        let Some(current) = &self.current else {
             return Ok(false);
         };
-        let (now, then) = (index.read()?, self.replacement.index().read()?);
+        let (now, then) = (current.read()?, self.replacement.index().read()?);
         compare(&now, &then, tell)?;
         Ok(true)
     }
 
-    /// Gives each object of the restored state whose bytes the packs do not hold any more.
-    pub fn missing(&self, mut tell: impl FnMut(ObjectKey, ObjectRow)) -> Result<(), RestoreError> {
-        let lengths: HashMap<PackId, u64> = self.replacement.pack_lengths()?.into_iter().collect();
-        let state = self.replacement.index().read()?;
-        for row in state.scan(&OBJECTS, &[], None)? {
-            let (key, row) = row?;
-            if row.extents.iter().any(|extent| !holds(&lengths, extent)) {
-                tell(key, row);
-            }
-        }
-        Ok(())
+    /// Gives each object of the restored state whose bytes the packs do not hold any more, by the
+    /// packs' lengths: the bytes themselves are not read. Objects that were known to be damaged are
+    /// left out.
+    pub fn missing(&self, tell: impl FnMut(ObjectKey, ObjectRow)) -> Result<(), RestoreError> {
+        let lengths = self.replacement.pack_lengths()?.into_iter().collect();
+        Ok(each_missing(
+            &self.replacement.index().read()?,
+            &lengths,
+            tell,
+        )?)
     }
 
     /// Puts the restored state in place. History begins anew with it, so that nothing which was
@@ -259,7 +301,7 @@ impl Restore {
         let now = now_ms();
         self.replacement.index().write(|transaction| {
             for (key, mut row) in missing {
-                row.damaged_ms = row.damaged_ms.or(Some(now));
+                row.damaged_ms = Some(now);
                 transaction.put(&OBJECTS, &key, &row)?;
             }
             Ok(())
@@ -268,6 +310,23 @@ impl Restore {
         self.current = None;
         Ok(self.replacement.finish(&Future::BeginsAnew)?)
     }
+}
+
+/// Gives each object whose bytes packs of those lengths do not hold, and that is not known to be
+/// damaged.
+pub(super) fn each_missing(
+    rows: &Snapshot,
+    lengths: &HashMap<PackId, u64>,
+    mut tell: impl FnMut(ObjectKey, ObjectRow),
+) -> Result<(), CatalogError> {
+    for row in rows.scan(&OBJECTS, &[], None)? {
+        let (key, row) = row?;
+        let lost = row.extents.iter().any(|extent| !holds(lengths, extent));
+        if lost && row.damaged_ms.is_none() {
+            tell(key, row);
+        }
+    }
+    Ok(())
 }
 
 fn holds(lengths: &HashMap<PackId, u64>, extent: &Extent) -> bool {

@@ -1,14 +1,13 @@
 //! Backups of the index on a schedule: taken by the running server, the oldest removed.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::background;
-use super::catalog::change_log::file::LogHeader;
+use super::backup_file::{BackupFile, UNFINISHED_SUFFIX};
 use super::clock::now_ms;
 use super::local::LocalStorageEngine;
 
@@ -65,11 +64,7 @@ impl Schedule {
         let mut taken = Vec::new();
         for entry in std::fs::read_dir(&self.to)? {
             let name = entry?.file_name();
-            let time = name.to_str().and_then(|name| {
-                let time = name.strip_prefix(NAME_PREFIX)?.strip_suffix(NAME_SUFFIX)?;
-                time.parse::<u64>().ok()
-            });
-            taken.extend(time);
+            taken.extend(name.to_str().and_then(time_of));
         }
         taken.sort_unstable();
         Ok(taken)
@@ -83,30 +78,39 @@ impl Schedule {
     /// Takes one, durable under its name, and then removes the oldest beyond `keep`.
     pub fn take(&self, storage: &LocalStorageEngine) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(&self.to)?;
-        let temporary = self.path(now_ms()).with_extension("tmp");
-        let written = write(&temporary, storage).inspect_err(|_| {
-            let _ = std::fs::remove_file(&temporary);
-        });
-        let path = self.path(written?.time_ms);
-        std::fs::rename(&temporary, &path)?;
-        File::open(&self.to)?.sync_all()?;
+        let path = self.path(now_ms());
+        let mut file = BackupFile::begin(&path)?;
+        storage.back_up(&mut |piece| file.write(piece))?;
+        file.finish()?;
+        // The backup is taken, whatever becomes of the older ones.
+        if let Err(error) = self.remove_needless() {
+            tracing::error!(to = %self.to.display(), %error, "old backups were not removed");
+        }
+        Ok(path)
+    }
+
+    /// Removes the oldest beyond `keep`, and what a killed server left half written.
+    fn remove_needless(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.to)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let unfinished = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(UNFINISHED_SUFFIX));
+            if unfinished.and_then(time_of).is_some() {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
         let taken = self.taken()?;
         for old in &taken[..taken.len().saturating_sub(self.keep)] {
             std::fs::remove_file(self.path(*old))?;
         }
-        Ok(path)
+        Ok(())
     }
 }
 
-fn write(temporary: &Path, storage: &LocalStorageEngine) -> anyhow::Result<LogHeader> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(temporary)?;
-    let header = storage.back_up(&mut |piece| file.write_all(piece))?;
-    file.sync_all()?;
-    Ok(header)
+/// When the backup of that name was taken, in milliseconds since 1970.
+fn time_of(name: &str) -> Option<u64> {
+    let time = name.strip_prefix(NAME_PREFIX)?.strip_suffix(NAME_SUFFIX)?;
+    time.parse().ok()
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::client::{Registry, bytes};
-use crate::support::{Server, drift};
+use crate::support::{Server, drift, wait_for};
 
 /// Runs a command beside the data directory.
 async fn run(directory: &Path, arguments: &[&str]) -> Output {
@@ -99,4 +99,60 @@ async fn what_was_pushed_before_a_backup_pulls_after_a_restore_and_from_a_full_c
     let registry = Registry::on(Server::builder().directory(kept.path()).start());
     let path = format!("/v2/a/b/manifests/t{last}");
     registry.get(&path).await.expect(404);
+}
+
+/// The backups in a directory, oldest first, but for one that is being written.
+fn backups(directory: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut found: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "backup"))
+        .collect();
+    found.sort();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backups_are_taken_by_the_clock_and_tried_again_where_they_fail() {
+    let directory = tempfile::tempdir().unwrap();
+    let to = directory.path().join("backups");
+    // Something else lies where the directory would be.
+    std::fs::write(&to, "").unwrap();
+    let start = |every: &str| {
+        let variables = [
+            ("DRIFT_BACKUP_EVERY", every),
+            ("DRIFT_BACKUP_TO", "backups"),
+            ("DRIFT_BACKUP_KEEP", "2"),
+        ];
+        let builder = Server::builder().directory(directory.path());
+        builder.variables(&variables).start()
+    };
+    let mut server = start("200ms");
+    server.wait_for_log("THE SCHEDULED BACKUP FAILED");
+    std::fs::remove_file(&to).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    wait_for("four scheduled backups", || {
+        let now = backups(&to);
+        // The one that is one too many goes a moment behind the new one.
+        assert!(now.len() <= 3, "{now:?}");
+        seen.extend(now);
+        (seen.len() >= 4).then_some(())
+    });
+    server.signal("TERM");
+    assert!(server.wait().success());
+    drop(server);
+    let left = backups(&to);
+    assert_eq!(left.len(), 2, "{left:?}");
+    for file in &left {
+        let arguments = ["restore", "--dry-run", file.to_str().unwrap()];
+        said(&run(directory.path(), &arguments).await);
+    }
+    // The next is due when so much time has passed since the last, not at each start.
+    let mut server = start("1h");
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(backups(&to), left);
+    server.signal("TERM");
+    assert!(server.wait().success());
 }

@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
+use drift::ghostbay::catalog::change_log::checkpoint::write_rows;
+use drift::ghostbay::catalog::change_log::file::{LogHeader, LogReader};
 use drift::ghostbay::catalog::change_log::history::survey;
+use drift::ghostbay::check::CheckedStore;
+use drift::ghostbay::check::store::Stopped;
 use drift::ghostbay::disk::OsDisk;
 use drift::ghostbay::engine::StorageEngine;
+use drift::ghostbay::objects::{OBJECTS, ObjectKey, blob_row};
 use drift::ghostbay::rebuild::rebuild;
 use drift::ghostbay::restore::{self, RestoreError};
 use drift::ghostbay::schedule::Schedule;
@@ -240,6 +245,185 @@ async fn a_store_starts_from_a_full_copy_and_a_second_copy_takes_what_is_new() {
 }
 
 #[tokio::test]
+async fn a_store_whose_index_is_damaged_is_restored_and_its_log_says_what_that_undoes() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let engine = open(directory.path()).await;
+    put(&engine, "things", "key", &pattern(1, 1000)).await;
+    take(&engine, file.path());
+    let held = content_rows(&engine);
+    let lost = (0..300).map(|n| format!("a key that is long enough for many pages, {n}"));
+    for key in lost.clone() {
+        put(&engine, "things", &key, &pattern(3, 10)).await;
+    }
+    engine.close().await;
+    drop(engine);
+    let index = directory.path().join("index.redb");
+    let whole = std::fs::read(&index).unwrap();
+    // Every page but the first, which says where the others are, and then that one as well.
+    for from in [4096, 0] {
+        let mut bytes = whole.clone();
+        for byte in bytes[from..].iter_mut().step_by(64) {
+            *byte ^= 0x55;
+        }
+        std::fs::write(&index, &bytes).unwrap();
+        let ready = restore::prepare(directory.path(), file.path(), None).unwrap();
+        let mut gone = 0;
+        let known = ready.compare(|change| {
+            gone += usize::from(change.key[0] == 0x05 && change.after.is_none());
+        });
+        assert!(known.unwrap());
+        assert_eq!(gone, lost.clone().count());
+        if from == 0 {
+            ready.apply().unwrap();
+        }
+    }
+    let engine = open(directory.path()).await;
+    assert_eq!(content_rows(&engine), held);
+    engine.close().await;
+    assert!(!directory.path().join("index.redb.current").exists());
+}
+
+#[tokio::test]
+async fn a_backup_of_a_newer_schema_is_refused_by_both_versions() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("backup");
+    let engine = open(&directory.path().join("store")).await;
+    let header = engine.back_up(&mut |_| Ok(())).unwrap();
+    let newer = LogHeader {
+        schema: header.schema + 1,
+        ..header
+    };
+    let mut bytes = Vec::new();
+    let write = &mut |piece: &[u8]| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    };
+    write_rows(&newer, &engine.catalog().read().unwrap(), write).unwrap();
+    std::fs::write(&file, bytes).unwrap();
+    restore::inspect(&file).unwrap();
+    engine.close().await;
+    drop(engine);
+    let refused = restore::prepare(&directory.path().join("store"), &file, None).err();
+    let Some(RestoreError::NewerSchema { found, known, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((found, known), (newer.schema, header.schema));
+}
+
+#[tokio::test]
+async fn a_backup_that_ends_where_a_frame_does_is_torn() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    let file = directory.path().join("backup");
+    let engine = open(&store).await;
+    let many = engine.catalog().transact(|transaction| {
+        for n in 0..4000 {
+            let key = ObjectKey::new("things", format!("{n:01000}"));
+            let row = blob_row(&sha256(b""), 0, Vec::new(), 1);
+            transaction.put(&OBJECTS, &key, &row)?;
+        }
+        Ok::<_, drift::ghostbay::catalog::CatalogError>(())
+    });
+    many.await.unwrap();
+    take(&engine, &file);
+    engine.close().await;
+    drop(engine);
+    let bytes = std::fs::read(&file).unwrap();
+    let mut reader = LogReader::open(&OsDisk, &file).unwrap();
+    let mut ends = vec![reader.position()];
+    while reader.next_frame().unwrap().is_some() {
+        ends.push(reader.position());
+    }
+    assert_eq!(ends.pop(), Some(bytes.len() as u64));
+    assert!(ends.len() > 3, "{} frames", ends.len());
+    for end in ends {
+        // At its end, within the next one's header, and within its rows.
+        for end in [end, end + 1, end + 40] {
+            std::fs::write(&file, &bytes[..end as usize]).unwrap();
+            let refused = restore::prepare(&store, &file, None).err();
+            assert!(
+                matches!(refused, Some(RestoreError::Torn { .. })),
+                "{end} of {}: {refused:?}",
+                bytes.len()
+            );
+        }
+    }
+    open(&store).await.close().await;
+}
+
+/// A full copy of a running store.
+fn copy(engine: &LocalStorageEngine, from: &Path, to: &Path) -> full_copy::Copied {
+    let copy = full_copy::begin(to).unwrap();
+    take(engine, &copy.snapshot());
+    copy.finish(from).unwrap()
+}
+
+#[tokio::test]
+async fn a_full_copy_that_was_checked_is_still_one_and_no_two_copies_are_made_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (directory.path().join("store"), directory.path().join("to"));
+    let engine = open(&from).await;
+    put(&engine, "things", "key", &pattern(1, 1000)).await;
+    copy(&engine, &from, &to);
+    let checked = CheckedStore::open_stopped(&to, &Default::default()).unwrap();
+    assert!(matches!(checked, Stopped::Open(_, None)));
+    drop(checked);
+    copy(&engine, &from, &to);
+    let one = full_copy::begin(&to).unwrap();
+    assert!(full_copy::begin(&to).is_err(), "two copies at once");
+    drop(one);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_full_copy_says_how_many_objects_neither_it_nor_the_store_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (directory.path().join("store"), directory.path().join("to"));
+    let engine = open(&from).await;
+    for n in 0..3 {
+        put(&engine, "things", &format!("{n}"), &pattern(n, 1_000_000)).await;
+    }
+    assert_eq!(copy(&engine, &from, &to).incomplete, 0);
+    let pack = from.join("packs/0001-000000000001.pack");
+    let pack = std::fs::File::options().write(true).open(pack).unwrap();
+    pack.set_len(1_500_000).unwrap();
+    // What the copy holds already it keeps.
+    assert_eq!(copy(&engine, &from, &to).incomplete, 0);
+    let second = directory.path().join("second");
+    assert_eq!(copy(&engine, &from, &second).incomplete, 2);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn keys_are_copied_for_their_owner_alone_and_go_when_they_have_gone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (directory.path().join("store"), directory.path().join("to"));
+    let engine = open(&from).await;
+    let keys = from.join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    for name in ["old", "stays"] {
+        std::fs::write(keys.join(name), name).unwrap();
+        let open_to_all = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(keys.join(name), open_to_all).unwrap();
+    }
+    copy(&engine, &from, &to);
+    assert_eq!(std::fs::read(to.join("keys/old")).unwrap(), b"old");
+    std::fs::remove_file(keys.join("old")).unwrap();
+    std::fs::write(keys.join("stays"), "anew").unwrap();
+    copy(&engine, &from, &to);
+    engine.close().await;
+    let mode = |name: &str| {
+        let found = std::fs::metadata(to.join(name)).unwrap();
+        found.permissions().mode() & 0o777
+    };
+    assert_eq!((mode("keys"), mode("keys/stays")), (0o700, 0o600));
+    assert_eq!(std::fs::read(to.join("keys/stays")).unwrap(), b"anew");
+    assert!(!to.join("keys/old").exists());
+}
+
+#[tokio::test]
 async fn scheduled_backups_are_whole_and_the_oldest_go() {
     let directory = tempfile::tempdir().unwrap();
     let to = directory.path().join("backups");
@@ -251,6 +435,13 @@ async fn scheduled_backups_are_whole_and_the_oldest_go() {
         keep: 2,
     };
     let mut taken = Vec::new();
+    std::fs::create_dir(&to).unwrap();
+    // What a kill left of one is nobody's; files of other names are their owner's.
+    std::fs::write(to.join("drift-17.backup.tmp"), "half").unwrap();
+    let others = ["drift-17.tmp", "notes.backup.tmp", "drift-x.backup"].map(|name| to.join(name));
+    for other in &others {
+        std::fs::write(other, "").unwrap();
+    }
     for _ in 0..4 {
         taken.push(schedule.take(&engine).unwrap());
         tokio::time::sleep(std::time::Duration::from_millis(3)).await;
@@ -259,8 +450,10 @@ async fn scheduled_backups_are_whole_and_the_oldest_go() {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
+    found.retain(|path| !others.contains(path));
     found.sort();
     assert_eq!(found, taken[2..]);
+    assert!(others.iter().all(|other| other.exists()));
     for file in found {
         restore::inspect(&file).unwrap();
     }

@@ -6,4 +6,5 @@ mod support;
 
 mod flips;
 mod image;
+mod load;
 mod server;

@@ -12,7 +12,7 @@ use crate::image::{Image, images, sha256};
 use crate::support::{Server, drift, wait_for};
 
 /// The scrub is off, so that only what is asked for finds anything.
-const NO_SCRUB: &[(&str, &str)] = &[("DRIFT_STORAGE_SCRUB_RATE", "0")];
+pub const NO_SCRUB: &[(&str, &str)] = &[("DRIFT_STORAGE_SCRUB_RATE", "0")];
 
 async fn push(server: &Server, image: &Image) {
     let client = Client::new();
@@ -69,7 +69,7 @@ fn verify(directory: &Path, arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn expect(directory: &Path, arguments: &[&str], code: i32) -> String {
+pub fn expect(directory: &Path, arguments: &[&str], code: i32) -> String {
     let output = verify(directory, arguments);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let complained = String::from_utf8_lossy(&output.stderr);

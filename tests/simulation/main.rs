@@ -5,6 +5,7 @@ mod check;
 mod faults;
 mod lost;
 mod model;
+mod replaced;
 mod sensitivity;
 mod workload;
 

@@ -55,7 +55,7 @@ fn fault_of(run: &mut Run<'_>) -> Result<Option<String>, CheckError> {
             Err(Stop::File(error)) => return Ok(Some(format!("its checkpoint {name}: {error}"))),
         }
     }
-    let reached = change_log::replay(&*store.disk, &directory, |_| ());
+    let reached = change_log::replay(&*store.disk, &directory, |_| Ok(()));
     Ok(match reached {
         Ok(Some(reached)) if reached >= sequence => None,
         Ok(Some(reached)) => Some(format!(

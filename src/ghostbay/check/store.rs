@@ -215,7 +215,7 @@ impl CheckedStore {
                 catalog.transact_blocking(move |transaction| apply(transaction))?
             }
             Repair::Checkpoint => {
-                log.clone().close_gap(catalog);
+                log.close_gap(catalog);
                 catalog.writable()
             }
         }

@@ -226,12 +226,13 @@ pub fn lost_behind(
 
 /// Reads the newest checkpoint and the changes behind it, as far as they go without a gap.
 ///
-/// Gives the frames of the checkpoint and of each whole transaction to `apply`. Answers the last
-/// sequence that is whole, `None` without a checkpoint; a checkpoint that is damaged is an error.
+/// Gives the frames of the checkpoint and of each whole transaction to `apply`, whose error ends it.
+/// Answers the last sequence that is whole, `None` without a checkpoint; a checkpoint that is damaged
+/// is an error.
 pub fn replay(
     disk: &dyn Disk,
     directory: &Path,
-    mut apply: impl FnMut(Frame),
+    mut apply: impl FnMut(Frame) -> io::Result<()>,
 ) -> Result<Option<u64>, LogReadError> {
     let history = survey(disk, directory)?;
     let newest = parsed_checkpoints(&history).max();
@@ -257,13 +258,11 @@ pub fn replay(
             time_ms,
             last: false,
             changes,
-        });
-        Ok::<_, LogReadError>(())
+        })
     });
     read.map_err(|error| match error {
-        super::checkpoint::StateError::Log(error) | super::checkpoint::StateError::Taken(error) => {
-            error
-        }
+        super::checkpoint::StateError::Log(error) => error,
+        super::checkpoint::StateError::Taken(error) => error.into(),
     })?;
     let from = From {
         sequence,
@@ -271,8 +270,7 @@ pub fn replay(
         schema,
     };
     let followed = follow(disk, &history, from, None, |frame| {
-        apply(frame);
-        Ok::<_, LogReadError>(())
+        apply(frame).map_err(LogReadError::from)
     })?;
     Ok(Some(followed.sequence))
 }

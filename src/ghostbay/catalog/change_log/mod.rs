@@ -24,6 +24,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Catalog;
@@ -430,7 +431,7 @@ pub struct LogVerifier {
 
 impl LogVerifier {
     /// Makes a commit, and with it a checkpoint.
-    pub fn close_gap(self, catalog: &Catalog) {
+    pub fn close_gap(&self, catalog: &Catalog) {
         tracing::warn!("the change log does not reach the index; taking a checkpoint");
         self.shared.gap.store(true, Ordering::Relaxed);
         match catalog.transact_blocking(schema::note_log_gap) {
@@ -441,10 +442,17 @@ impl LogVerifier {
         }
     }
 
-    /// Reads the log; whether it reaches the index.
-    pub fn reaches(&self) -> bool {
-        replay(&*self.disk, &self.directory, |_| ())
-            .is_ok_and(|reached| reached.is_some_and(|reached| reached >= self.sequence))
+    /// Reads the log; whether it reaches the index. `None` if `stop` was cancelled before that was
+    /// known.
+    pub fn reaches(&self, stop: &CancellationToken) -> Option<bool> {
+        let reached = replay(&*self.disk, &self.directory, |_| {
+            match stop.is_cancelled() {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => Ok(()),
+            }
+        });
+        let reaches = reached.is_ok_and(|reached| reached.is_some_and(|at| at >= self.sequence));
+        (reaches || !stop.is_cancelled()).then_some(reaches)
     }
 }
 

@@ -76,6 +76,7 @@ impl Catalog {
                     None => map.remove(&key),
                 };
             }
+            Ok(())
         })
         .unwrap();
         (reached, map)
@@ -104,7 +105,13 @@ fn checkpoint_and_changes_together_are_the_catalog() {
     }
     assert_eq!(catalog.replayed(), (Some(150), catalog.map.clone()));
     assert_eq!(catalog.files(CHECKPOINT).len(), 2);
-    assert!(catalog.open().verifier(150).reaches());
+    assert!(
+        catalog
+            .open()
+            .verifier(150)
+            .reaches(&CancellationToken::new())
+            .unwrap()
+    );
 }
 
 const CHECKPOINT: &str = file::CHECKPOINT_SUFFIX;
@@ -153,7 +160,7 @@ fn a_torn_end_is_seen_and_closed_by_a_checkpoint() {
 
     let mut log = catalog.open();
     let verifier = log.verifier(10);
-    assert!(!verifier.reaches());
+    assert!(!verifier.reaches(&CancellationToken::new()).unwrap());
     verifier.shared.gap.store(true, Ordering::Relaxed);
     catalog.commit(&mut log, 99, Some(vec![2]));
     drop(log);
@@ -188,7 +195,7 @@ fn a_damaged_checkpoint_is_an_error_not_a_shorter_catalog() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    assert!(replay(&OsDisk, catalog.directory.path(), |_| ()).is_err());
+    assert!(replay(&OsDisk, catalog.directory.path(), |_| Ok(())).is_err());
 }
 
 #[test]

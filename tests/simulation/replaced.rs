@@ -1,0 +1,142 @@
+//! Crashes in the middle of `drift restore`: afterwards a whole store is there, or the same command,
+//! given once more, makes it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use drift::ghostbay::disk::{Disk, SyncPoint};
+use drift::ghostbay::sim::crash::Random;
+use drift::ghostbay::sim::{Durable, Event, Image, SimDisk};
+use drift::ghostbay::{LocalStorageEngine, restore};
+
+use crate::check::{Possible, check};
+use crate::model::History;
+use crate::workload::{Client, Running, STORE, open};
+use crate::{STEPS, runtime, seed};
+
+const INDEX: &str = "index.redb";
+const BACKUP: &str = "/backups/one";
+
+/// Traces of a restore.
+const TRACES: u64 = 6;
+
+async fn work(running: &Running, client: &mut Client) {
+    for _ in 0..STEPS / 2 {
+        client.step(&running.registry).await;
+    }
+}
+
+/// Takes a backup of the running store, durable.
+fn back_up(disk: &SimDisk, storage: &LocalStorageEngine, path: &Path) {
+    let _ = disk.remove(path);
+    let file = disk.create(path).unwrap();
+    let mut offset = 0;
+    storage
+        .back_up(&mut |piece| {
+            file.write_at(piece, offset)?;
+            offset += piece.len() as u64;
+            Ok(())
+        })
+        .unwrap();
+    file.sync_data(SyncPoint::Checkpoint).unwrap();
+}
+
+/// What a crash at each moment of a trace could have left: killed, and with the power cut. `last`
+/// is the one behind all of it.
+async fn crash_everywhere(
+    start: &Image,
+    disk: &SimDisk,
+    random: &mut Random,
+    mut look: impl AsyncFnMut(Image, bool, &mut Random) -> Result<(), String>,
+) -> Result<(), String> {
+    let events = disk.trace().events;
+    let mut durable = Durable::new(start.clone());
+    for at in 0..=events.len() {
+        let last = at == events.len();
+        // Every name that changes, and some of the pages of the index.
+        let writes = matches!(events.get(at), Some(Event::Write { .. }));
+        if !writes || random.chance(25) {
+            for image in [durable.killed(), durable.power_cut(random)] {
+                look(image, last, random)
+                    .await
+                    .map_err(|what| format!("at event {at} of {}: {what}", events.len()))?;
+            }
+        }
+        if let Some(event) = events.get(at) {
+            durable.take_in(event);
+        }
+    }
+    Ok(())
+}
+
+fn restore_on(disk: &SimDisk) -> Result<(), String> {
+    let file = Path::new(BACKUP);
+    restore::prepare_on(Arc::new(disk.clone()), Path::new(STORE), file, None)
+        .and_then(restore::Restore::apply)
+        .map(drop)
+        .map_err(|error| format!("it cannot be restored: {error:?}"))
+}
+
+async fn crash_restores(seed: u64) -> Result<(), String> {
+    let mut random = Random::new(seed);
+    let disk = SimDisk::default();
+    let mut client = Client::new(0, &disk, seed);
+    let running = open(&disk).await.unwrap();
+    work(&running, &mut client).await;
+    disk.create_directory(Path::new(BACKUP).parent().unwrap())
+        .unwrap();
+    back_up(&disk, &running.storage, Path::new(BACKUP));
+    let then = Possible::newest(std::slice::from_ref(&client.history));
+    work(&running, &mut client).await;
+    let now = Possible::newest(std::slice::from_ref(&client.history));
+    running.storage.close().await;
+    drop(running);
+    let histories: [History; 1] = [client.history];
+
+    let start = disk.image();
+    let restored = SimDisk::on(start.clone());
+    restore_on(&restored)?;
+    crash_everywhere(
+        &start,
+        &restored,
+        &mut random,
+        async |image, last, random| {
+            let left = SimDisk::on(image.clone());
+            let whole = left.has(&Path::new(STORE).join(INDEX));
+            if last && !whole {
+                return Err("a restore that was done is not durable".to_owned());
+            }
+            if whole {
+                let undone = check(&image, &histories, &then).await.map(drop);
+                if last {
+                    return undone;
+                }
+                if let Err(what) = undone {
+                    check(&image, &histories, &now)
+                        .await
+                        .map_err(|also| format!("neither state: {what}; {also}"))?;
+                }
+            } else if open(&left).await.is_ok() {
+                return Err("a store without an index was opened".to_owned());
+            }
+            if !whole || random.chance(10) {
+                let again = SimDisk::on(image);
+                restore_on(&again)?;
+                check(&again.image(), &histories, &then)
+                    .await
+                    .map_err(|what| format!("restored once more: {what}"))?;
+            }
+            Ok(())
+        },
+    )
+    .await
+}
+
+#[test]
+fn a_restore_that_crashes_leaves_the_old_store_or_is_finished_by_another() {
+    let first = seed();
+    for seed in (0..TRACES).map(|trace| first.wrapping_add(trace)) {
+        let outcome = runtime().block_on(crash_restores(seed));
+        outcome.unwrap_or_else(|what| panic!("DRIFT_SIM_SEED={seed}: {what}"));
+    }
+}
