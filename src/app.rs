@@ -22,7 +22,8 @@ use crate::http::{self, Api};
 use crate::registry::check::{Depth, Repairs, VerifyOptions};
 use crate::registry::scrub::{ScrubOptions, scrub};
 use crate::registry::{
-    ImmutableRule, ImmutableTags, MissingReferences, QuotaRule, Quotas, Registry, RegistryOptions,
+    GcOptions, ImmutableRule, ImmutableTags, MissingReferences, QuotaRule, Quotas, Registry,
+    RegistryOptions,
 };
 
 /// The store and the authorisation service, for a service that Drift is a part of.
@@ -46,18 +47,19 @@ impl DriftState {
 
 /// The whole registry API over a store, as a router to serve or to merge into another.
 ///
-/// The registry is the one that a configuration without a single key gives. The paths are
+/// The registry is the one that a configuration without a single key gives, and nothing collects what
+/// it deletes: that is for a server of the store to do, or for `drift gc`. The paths are
 /// `/v2/...`, `/healthz` and `/readyz`; the router cannot be nested below a prefix, since
 /// clients look for `/v2/` at the root.
 pub async fn create_drift_app_with_ghostbay_storage(
     storage: LocalStorageEngine,
     auth: AuthService,
 ) -> anyhow::Result<Router> {
-    let options = registry_options(&Config::default());
+    let registry = registry(&Config::default(), storage.clone());
     Ok(http::embeddable(api(
         Arc::new(storage),
         Arc::new(auth),
-        options,
+        registry,
         false,
     )))
 }
@@ -86,15 +88,17 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let options = transport_options(&config.server);
     let storage = Arc::new(storage);
     let admin = admin_socket(config);
+    let registry = registry(config, (*storage).clone());
     let admin_api = AdminApi {
         storage: storage.clone(),
+        registry: registry.clone(),
         verify: verify_options(config, Depth::Quick, Repairs::Nothing),
     };
     let scrubbed = storage.clone();
     let api = api(
         storage.clone(),
         Arc::new(auth),
-        registry_options(config),
+        registry.clone(),
         config.server.read_only,
     );
     tracing::info!(
@@ -119,11 +123,20 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
             socket.serve(router, stopping, shutdown).await;
         }
     };
+    let stopping_gc = stopping_scrub.clone();
+    let collecting = async {
+        if !config.server.read_only {
+            registry
+                .collect_every(config.gc.interval, stopping_gc)
+                .await;
+        }
+    };
     let scrubbing = scrub(scrubbed, scrub_options(config), stopping_scrub);
     tokio::join!(
         listener.serve(http::standalone(api), options, stop),
         operators,
         scrubbing,
+        collecting,
         backups
     );
     Ok(())
@@ -204,19 +217,23 @@ pub fn verify_options(config: &Config, depth: Depth, repairs: Repairs) -> Verify
 fn api(
     storage: Arc<LocalStorageEngine>,
     auth: Arc<AuthService>,
-    options: RegistryOptions,
+    registry: Registry,
     read_only: bool,
 ) -> Api {
-    let asked = storage.clone();
     Api {
         read_only,
-        registry: Registry::new(storage, options),
+        registry,
         auth,
         ready: Arc::new(move || {
-            let storage = asked.clone();
+            let storage = storage.clone();
             Box::pin(async move { Ok(storage.ready().await?) })
         }),
     }
+}
+
+/// The registry on a store, as the configuration has it.
+pub fn registry(config: &Config, storage: LocalStorageEngine) -> Registry {
+    Registry::new(Arc::new(storage), registry_options(config))
 }
 
 fn registry_options(config: &Config) -> RegistryOptions {
@@ -230,6 +247,10 @@ fn registry_options(config: &Config) -> RegistryOptions {
         delete: config.storage.delete,
         quotas: quotas(config),
         immutable: immutable(config),
+        gc: GcOptions {
+            grace: config.gc.grace,
+            keep_deleted: config.gc.keep_deleted,
+        },
     }
 }
 

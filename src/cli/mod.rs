@@ -6,6 +6,7 @@ mod migrate;
 mod moment;
 mod reach;
 mod rebuild;
+mod registry;
 mod restore;
 mod serve;
 mod status;
@@ -73,6 +74,27 @@ enum Command {
     },
     /// Say which server holds the data directory; exit status 1 if none runs
     Status,
+    /// See where a tag pointed, and put it back
+    #[command(subcommand)]
+    Tag(registry::TagCommand),
+    /// Delete a manifest, or bring it back
+    #[command(subcommand)]
+    Manifest(registry::ManifestCommand),
+    /// Delete a repository, or bring it back
+    #[command(subcommand)]
+    Repository(registry::RepositoryCommand),
+    /// Collect what is due now, which a server does by itself: deleted manifests whose time is over,
+    /// and blobs that nothing refers to
+    Gc {
+        /// Say what it would do and why, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Say why a tag, manifest or blob is kept, or when it goes
+    Why {
+        /// REPOSITORY:TAG or REPOSITORY@DIGEST
+        reference: String,
+    },
     /// Check that the store is whole: the running server's, or one that is stopped
     ///
     /// Exit status: 0 nothing is damaged; 1 something is damaged, and still is; 2 all that was
@@ -131,6 +153,11 @@ impl Cli {
                 restore::run(&config, &file, to.as_deref(), dry_run)?;
             }
             Command::Status => status::run(&config)?,
+            Command::Tag(asked) => registry::tag(&config, asked)?,
+            Command::Manifest(asked) => registry::manifest(&config, asked)?,
+            Command::Repository(asked) => registry::repository(&config, asked)?,
+            Command::Gc { dry_run } => registry::gc(&config, dry_run)?,
+            Command::Why { reference } => registry::why(&config, &reference)?,
             Command::Verify(args) => return Ok(verify::run(&config, args)),
         }
         Ok(ExitCode::SUCCESS)

@@ -107,7 +107,7 @@ async fn handle(
             manifests::get(registry, &name, &reference, &request)
         }
         (Route::Blob(name, digest), "DELETE") => blobs::delete(registry, &name, &digest).await,
-        (Route::Blob(name, digest), _) => blobs::get(registry, &name, &digest, &request),
+        (Route::Blob(name, digest), _) => blobs::get(registry, &name, &digest, request).await,
         (Route::Uploads(name), _) => uploads::post(registry, caller, &name, &query, request).await,
         (Route::Upload(name, id), "PATCH") => uploads::patch(registry, &name, &id, request).await,
         (Route::Upload(name, id), "PUT") => {

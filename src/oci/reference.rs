@@ -74,7 +74,9 @@ impl fmt::Debug for Tag {
 serde_as_str!(Tag);
 
 /// How a request names a manifest.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(
+    Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum Reference {
     /// By a tag.
     Tag(Tag),

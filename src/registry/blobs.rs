@@ -61,6 +61,27 @@ impl Registry {
         })
     }
 
+    /// As [`Registry::blob`], for a client that asks only whether the blob is there, and then counts
+    /// on it: it is leased for the grace.
+    pub async fn head_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Blob, RegistryError> {
+        // What is not there takes no room among the leases.
+        self.blob(repository, digest)?;
+        if !self.gc.leases.try_lease(digest, self.gc.clock_ms()) {
+            // The collector is about to take it; that is over in milliseconds.
+            let (gc, digest) = (self.gc.clone(), *digest);
+            let leased = move || gc.leases.lease(&digest, gc.clock_ms());
+            if let Err(panic) = tokio::task::spawn_blocking(leased).await {
+                std::panic::resume_unwind(panic.into_panic());
+            }
+        }
+        // Looked at behind the lease: what is there now stays.
+        self.blob(repository, digest)
+    }
+
     /// Links a blob of another repository into this one (distribution-spec, "Mounting a blob
     /// from another repository"). `false` means that the client has to upload it, and is all
     /// that a caller learns who may not read the source, or where there is nothing to mount.

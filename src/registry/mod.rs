@@ -7,6 +7,9 @@
 //! * [`usage`]: what each repository holds; [`quotas`], [`immutable`]: what it may
 //! * [`history`]: where tags pointed, and going back there; `tombstones`: deleted manifests, their
 //!   return and their end; `deletion`: whole repositories
+//! * [`gc`]: taking what nothing refers to; [`leases`]: what clients rely on meanwhile; [`why`]:
+//!   what keeps something
+//! * [`command`]: what an operator may ask
 //! * [`check`]: what is damaged, and whom it hits; [`scrub`]: looking for it while serving
 //! * [`error`]: what is refused
 //!
@@ -16,10 +19,13 @@
 
 mod blobs;
 pub mod check;
+pub mod command;
 mod deletion;
 pub mod error;
+pub mod gc;
 pub mod history;
 pub mod immutable;
+pub mod leases;
 mod manifests;
 pub mod pattern;
 pub mod push;
@@ -34,6 +40,7 @@ pub mod undone;
 mod unreferenced;
 mod uploads;
 pub mod usage;
+pub mod why;
 
 use std::sync::Arc;
 
@@ -42,6 +49,7 @@ use crate::ghostbay::{LocalStorageEngine, now_ms};
 pub use blobs::Blob;
 pub use deletion::Undeleted;
 pub use error::RegistryError;
+pub use gc::GcOptions;
 pub use immutable::{ImmutableRule, ImmutableTags};
 pub use manifests::StoredManifest;
 pub use pattern::Pattern;
@@ -55,6 +63,7 @@ pub struct Registry {
     storage: Arc<LocalStorageEngine>,
     options: Arc<RegistryOptions>,
     actor: Option<Arc<str>>,
+    gc: Arc<gc::Shared>,
 }
 
 /// When something is done, and by whom.
@@ -78,6 +87,8 @@ pub struct RegistryOptions {
     pub quotas: Quotas,
     /// Which tags stay where they are.
     pub immutable: ImmutableTags,
+    /// When what was deleted or is not referred to goes.
+    pub gc: GcOptions,
 }
 
 impl Default for RegistryOptions {
@@ -88,6 +99,7 @@ impl Default for RegistryOptions {
             delete: true,
             quotas: Quotas::default(),
             immutable: ImmutableTags::default(),
+            gc: GcOptions::default(),
         }
     }
 }
@@ -149,6 +161,7 @@ impl Registry {
             storage,
             options: Arc::new(options),
             actor: None,
+            gc: Arc::new(gc::Shared::new()),
         }
     }
 
@@ -156,6 +169,18 @@ impl Registry {
     pub fn acting_as(&self, actor: &str) -> Self {
         Registry {
             actor: Some(actor.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The same registry, with deletes whether they are switched off or not.
+    fn with_deletes(&self) -> Self {
+        let options = RegistryOptions {
+            delete: true,
+            ..(*self.options).clone()
+        };
+        Registry {
+            options: Arc::new(options),
             ..self.clone()
         }
     }

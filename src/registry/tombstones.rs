@@ -11,13 +11,15 @@ use super::manifests::body_of;
 use super::push::{Push, PutManifest, parts};
 use super::tables::{
     ContentKey, DELETED_BY_TIME, DELETED_MANIFESTS, DeletedManifestRow, EdgeKey, MANIFEST_BODIES,
-    MANIFESTS, MomentKey, REFERENCES, REFERRERS, ReferenceRow, TagChange, TagKey,
+    MANIFESTS, ManifestRow, MomentKey, REFERENCES, REFERRERS, ReferenceRow, TagChange, TagKey,
 };
 use super::{
     Deed, MissingReferences, Registry, RegistryError, repositories, tags, unreferenced, usage,
 };
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
+use crate::ghostbay::now_ms;
+use crate::oci::manifest::MANIFEST_BYTES_MAX;
 use crate::oci::{Manifest, Reference, RepositoryName, Tag};
 
 /// Manifests that one undelete brings back at most: an index and what it lists.
@@ -42,6 +44,59 @@ pub(super) fn edges_of(rows: &impl Rows, key: &ContentKey) -> Result<Edges, Cata
         }
     }
     Ok(found)
+}
+
+/// As [`edges_of`]; `None` if the manifest's bytes are not whole.
+pub(super) fn edges_of_whole(
+    rows: &impl Rows,
+    key: &ContentKey,
+) -> Result<Option<Edges>, CatalogError> {
+    Ok(read(rows, key)?.map(|(manifest, _)| edges(&manifest)))
+}
+
+/// Writes the rows of a damaged tombstone again, by the manifest's bytes; purges it if these are
+/// damaged as well. What the bytes do not tell begins anew: it was deleted now, without tags.
+pub(super) fn mend(
+    transaction: &mut Transaction<'_>,
+    key: &ContentKey,
+) -> Result<(), CatalogError> {
+    if !transaction.contains(&DELETED_MANIFESTS, key)? || transaction.contains(&MANIFESTS, key)? {
+        return end(transaction, key);
+    }
+    let body = transaction.get_sound(&MANIFEST_BODIES, key)?;
+    let bytes = body.and_then(|body| body_of(&key.digest, body, MANIFEST_BYTES_MAX as u64));
+    let manifest = bytes.and_then(|bytes| {
+        let manifest = Manifest::parse(&bytes, None).ok()?;
+        Some((manifest, bytes.len() as u64))
+    });
+    let Some((manifest, size)) = manifest else {
+        let edges = edges_of(transaction, key)?;
+        return purge(transaction, key, &edges);
+    };
+    let tombstone = match tombstone(transaction, key)? {
+        Some(tombstone) => tombstone,
+        None => DeletedManifestRow {
+            manifest: ManifestRow {
+                media_type: manifest.kind().as_str().into(),
+                artifact_type: manifest.referrer_artifact_type().map(str::to_owned),
+                size,
+                subject: manifest.subject().map(|subject| subject.digest()),
+                depth: 0,
+                pushed_ms: now_ms(),
+            },
+            deleted_ms: now_ms(),
+            by: None,
+            tags: Vec::new(),
+        },
+    };
+    let moment = MomentKey::new(tombstone.deleted_ms, key);
+    transaction.put(&DELETED_MANIFESTS, key, &tombstone)?;
+    transaction.put(&DELETED_BY_TIME, &moment, &())?;
+    for (target, reference) in edges(&manifest) {
+        let edge = edge(key, &target);
+        transaction.put(&REFERENCES, &edge, &reference.of_deleted())?;
+    }
+    Ok(())
 }
 
 /// As [`edges_of`], of a manifest that was read.

@@ -7,6 +7,7 @@ mod admin;
 mod backup;
 mod blobs;
 mod client;
+mod collector;
 mod http2;
 mod listings;
 mod log;

@@ -2,7 +2,7 @@
 //!
 //! * `socket`: the listener, and who may connect
 //! * `answers`: long answers, made on a thread of their own in bounded memory
-//! * `verify`: checking the store
+//! * `verify`: checking the store; `registry`: whatever the registry can be asked
 //! * [`client`]: the other end, for the commands
 //!
 //! The routes are ours alone: a command speaks to a server of its own version, and says so
@@ -10,6 +10,7 @@
 
 mod answers;
 pub mod client;
+mod registry;
 mod socket;
 mod verify;
 
@@ -24,11 +25,13 @@ use axum::routing::get;
 use bytes::Bytes;
 
 use crate::ghostbay::LocalStorageEngine;
+use crate::registry::Registry;
 use crate::registry::check::VerifyOptions;
 
 use super::error::ApiError;
 
 pub use answers::{Pieces, answer_in_pieces};
+pub use registry::REGISTRY_ROUTE;
 pub use socket::{AdminSocket, SocketError};
 
 /// What the routes work on. Cheap to clone.
@@ -36,6 +39,8 @@ pub use socket::{AdminSocket, SocketError};
 pub struct AdminApi {
     /// The store.
     pub storage: Arc<LocalStorageEngine>,
+    /// The registry on it, the one that clients ask.
+    pub registry: Registry,
     /// How the registry on it is checked, but for what a command asks for.
     pub verify: VerifyOptions,
 }
@@ -46,6 +51,7 @@ pub fn router(api: AdminApi) -> Router {
         .route(BACKUP_ROUTE, get(backup))
         .route("/status", get(status))
         .route("/verify", get(verify::get).post(verify::post))
+        .route(REGISTRY_ROUTE, axum::routing::post(registry::post))
         .with_state(api)
 }
 

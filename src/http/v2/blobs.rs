@@ -18,13 +18,16 @@ use crate::registry::Registry;
 use super::{condition, empty, with};
 
 /// GET and HEAD: the blob, or the range of it that is asked for.
-pub fn get(
+pub async fn get(
     registry: &Registry,
     name: &RepositoryName,
     digest: &Digest,
-    request: &Request,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let blob = registry.blob(name, digest)?;
+    let blob = match *request.method() {
+        Method::HEAD => registry.head_blob(name, digest).await?,
+        _ => registry.blob(name, digest)?,
+    };
     let etag = condition::etag(&blob.digest);
     let describe = |response| {
         let response = with(response, CONTENT_DIGEST, blob.digest.to_string());

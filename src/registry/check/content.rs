@@ -13,9 +13,12 @@ use crate::registry::manifests::body_of;
 use crate::registry::push::{Push, PutManifest, parts};
 use crate::registry::tables::{
     BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, DELETED_MANIFESTS, EdgeKey, HolderKey,
-    MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow, REFERENCES, REFERRERS, REPOSITORIES,
+    MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow, MomentKey, REFERENCES, REFERRERS,
+    REPOSITORIES, UNREFERENCED,
 };
-use crate::registry::{MissingReferences, RegistryError, blobs, repositories};
+use crate::registry::{
+    MissingReferences, RegistryError, blobs, deletion, repositories, unreferenced,
+};
 
 pub(super) fn check(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
     links(checker)?;
@@ -79,6 +82,19 @@ fn links(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
                 }
             });
             checker.found(what.clone(), reason, vec![hit.clone()], Some(again))?;
+        }
+        if let Ok(link) = &row.row
+            && !deletion::has_edge(rows, &key)?
+            && rows
+                .get_sound(&UNREFERENCED, &MomentKey::new(link.linked_ms, &key))?
+                .is_none()
+        {
+            let reason = "no manifest is made of it, and it would never go";
+            let key = key.clone();
+            let put = Repair::rows("let it wait for the collector", move |transaction| {
+                unreferenced::put_in(transaction, &key)
+            });
+            checker.found(what.clone(), reason, vec![hit.clone()], Some(put))?;
         }
         if !rows.contains(&OBJECTS, &object)? {
             let reason = "the store holds no such bytes any more: push it again";
@@ -309,7 +325,12 @@ fn edges(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
         let remove = Repair::rows("remove the row", move |transaction| {
             match has_source(transaction, &edge)? {
                 true => Ok(()),
-                false => transaction.delete(&REFERENCES, &edge).map(drop),
+                false => {
+                    transaction.delete(&REFERENCES, &edge)?;
+                    // It may have been all that kept the blob.
+                    let target = ContentKey::new(&edge.repository, &edge.target);
+                    unreferenced::put_in(transaction, &target)
+                }
             }
         });
         checker.found(what, "that manifest is missing", vec![hit], Some(remove))

@@ -4,9 +4,11 @@
 //! * `hits`: the repositories and tags that something is part of
 //! * `content`: blobs, manifests and what they are made of
 //! * `names`: repositories and tags
+//! * `deleted`: tombstones, histories, and the queue of what may go
 //! * `usage`: what is counted of each repository
 
 mod content;
+mod deleted;
 mod hits;
 mod names;
 pub mod report;
@@ -90,6 +92,8 @@ pub fn verify(
         let looked = names::check(&mut registry);
         registry.run.bear(looked)?;
         let looked = content::check(&mut registry);
+        registry.run.bear(looked)?;
+        let looked = deleted::check(&mut registry);
         registry.run.bear(looked)?;
         // Last: the repairs before it change what there is to count.
         let looked = usage::check(&mut registry);

@@ -1,6 +1,7 @@
 //! The registry's rules over a real store in a temporary directory.
 
 mod blobs;
+mod collector;
 mod damage;
 mod deletion;
 mod history;
@@ -10,6 +11,7 @@ mod manifests;
 mod policy;
 mod tombstones;
 mod usage;
+mod verify;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};

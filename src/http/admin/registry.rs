@@ -1,0 +1,28 @@
+//! `POST /registry`: what an operator asks of the registry, and the answer, both as JSON.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use crate::http::error::ApiError;
+use crate::registry::command::{self, Command};
+
+use super::AdminApi;
+
+/// Where it is asked.
+pub const REGISTRY_ROUTE: &str = "/registry";
+
+pub(super) async fn post(State(api): State<AdminApi>, asked: Bytes) -> Response {
+    match answer(&api, &asked).await {
+        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn answer(api: &AdminApi, asked: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let asked: Command = serde_json::from_slice(asked)
+        .map_err(|error| ApiError::bad_request(format!("this server knows no such: {error}")))?;
+    let answer = command::run(&api.registry, asked).await?;
+    serde_json::to_vec(&answer).map_err(ApiError::internal)
+}

@@ -1,0 +1,199 @@
+//! Doing what is due, in transactions so short that nobody waits for them long.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Moment;
+use super::plan::{self, Verdict};
+use super::report::{Collected, Item};
+use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
+use crate::registry::tables::{
+    BLOB_LINKS, BlobLinkRow, ContentKey, DELETED_BY_TIME, MomentKey, UNREFERENCED,
+};
+use crate::registry::tombstones::{self, Edges};
+use crate::registry::{Registry, RegistryError, blobs, repositories, unreferenced};
+
+/// Rows of the queue, or manifests and their edges, that one transaction takes.
+const BATCH_ROWS_MAX: usize = 128;
+
+/// As [`BATCH_ROWS_MAX`], of the shortest transactions.
+const BATCH_ROWS_MIN: usize = 8;
+
+/// A transaction that takes longer is followed by one of half its rows: others wait for it.
+const BATCH_TIME: Duration = Duration::from_millis(20);
+
+/// The longest pause between two transactions.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// How much one transaction takes, by how long the last ones took.
+struct Pace {
+    rows: usize,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Pace {
+            rows: BATCH_ROWS_MAX / 2,
+        }
+    }
+
+    /// Leaves the committer to others for as long as it was kept busy.
+    fn pause(&mut self, began: Instant) {
+        let took = began.elapsed();
+        self.rows = match took > BATCH_TIME {
+            true => (self.rows / 2).max(BATCH_ROWS_MIN),
+            false => (self.rows * 5 / 4).min(BATCH_ROWS_MAX),
+        };
+        std::thread::sleep(took.min(PAUSE_MAX));
+    }
+}
+
+/// Purges what is dead, then takes what is due in the queue, to which purges add.
+pub(super) fn cycle(
+    registry: &Registry,
+    moment: &Moment,
+    stop: &CancellationToken,
+    tell: &mut dyn FnMut(Item),
+) -> Result<Collected, RegistryError> {
+    let mut collected = Collected::default();
+    let mut told = |items: Vec<Item>| {
+        for item in items {
+            collected.count(&item);
+            tell(item);
+        }
+    };
+    let mut pace = Pace::new();
+    while !stop.is_cancelled() {
+        let began = Instant::now();
+        match purge_batch(registry, moment, pace.rows)? {
+            Some(items) => told(items),
+            None => break,
+        }
+        pace.pause(began);
+    }
+    let clock_ms = registry.gc.clock_ms();
+    registry.gc.leases.expire(clock_ms, moment.grace_ms);
+    while !stop.is_cancelled() && registry.all_leased_ms(moment).is_none() {
+        let began = Instant::now();
+        match queue_batch(registry, moment, pace.rows)? {
+            Some(items) => told(items),
+            None => break,
+        }
+        pace.pause(began);
+    }
+    collected.all_leased_ms = registry.all_leased_ms(moment);
+    Ok(collected)
+}
+
+/// Purges the oldest tombstones that are dead; `None` if there are none.
+fn purge_batch(
+    registry: &Registry,
+    moment: &Moment,
+    rows_max: usize,
+) -> Result<Option<Vec<Item>>, RegistryError> {
+    let mut batch: Vec<(MomentKey, Edges)> = Vec::new();
+    let mut weight = 0;
+    let rows = registry.storage.catalog().read()?;
+    for row in rows.scan_sound(&DELETED_BY_TIME, &[], None)? {
+        let (row, ()) = row?;
+        if !moment.is_dead(row.at_ms) || weight >= rows_max {
+            break;
+        }
+        let edges = tombstones::edges_of(&rows, &row.content)?;
+        weight += 1 + edges.len();
+        batch.push((row, edges));
+    }
+    drop(rows);
+    if batch.is_empty() {
+        return Ok(None);
+    }
+    let purged = registry.storage.catalog().transact_blocking(
+        move |transaction| -> Result<Vec<Item>, CatalogError> {
+            let mut items = Vec::new();
+            for (row, edges) in &batch {
+                // It may have come back, or been deleted again, since it was looked for.
+                let tombstone = tombstones::tombstone(transaction, &row.content)?;
+                match tombstone.filter(|tombstone| tombstone.deleted_ms == row.at_ms) {
+                    Some(tombstone) => {
+                        items.push(plan::purge_item(&row.content, &tombstone));
+                        tombstones::purge(transaction, &row.content, edges)?;
+                    }
+                    None => transaction.delete(&DELETED_BY_TIME, row).map(drop)?,
+                }
+            }
+            Ok(items)
+        },
+    )??;
+    Ok(Some(purged))
+}
+
+/// Takes the front of the queue, as far as it is due; `None` if nothing is.
+fn queue_batch(
+    registry: &Registry,
+    moment: &Moment,
+    rows_max: usize,
+) -> Result<Option<Vec<Item>>, RegistryError> {
+    let due: Vec<MomentKey> = {
+        let rows = registry.storage.catalog().read()?;
+        let queue = rows.scan_sound(&UNREFERENCED, &[], None)?;
+        queue
+            .map(|row| row.map(|(row, ())| row))
+            .take_while(|row| row.as_ref().map_or(true, |row| moment.is_over(row.at_ms)))
+            .take(rows_max)
+            .collect::<Result<_, _>>()?
+    };
+    if due.is_empty() {
+        return Ok(None);
+    }
+    let digests = due.iter().map(|row| &row.content.digest);
+    let leases = &registry.gc.leases;
+    // Held until the transaction has ended, whichever way.
+    let condemned = leases.condemn(digests, registry.gc.clock_ms(), moment.grace_ms);
+    let is_condemned = condemned.test();
+    let (bucket, now_ms) = (registry.options.bucket.clone(), moment.now_ms);
+    let taken = registry.storage.catalog().transact_blocking(
+        move |transaction| -> Result<Vec<Item>, CatalogError> {
+            let mut items = Vec::new();
+            for row in &due {
+                let is_leased = |digest: &_| !is_condemned(digest);
+                let verdict = plan::judge(transaction, row, |_| Ok(true), is_leased)?;
+                let bytes = apply(transaction, row, &verdict, &bucket, now_ms)?;
+                items.extend(plan::item(&row.content, &verdict, bytes));
+            }
+            Ok(items)
+        },
+    )??;
+    drop(condemned);
+    Ok(Some(taken))
+}
+
+/// Does what was decided; the row is not at the queue's front any more. The bytes that went, if
+/// the blob had no other holder.
+fn apply(
+    transaction: &mut Transaction<'_>,
+    row: &MomentKey,
+    verdict: &Verdict,
+    bucket: &str,
+    now_ms: u64,
+) -> Result<Option<u64>, CatalogError> {
+    transaction.delete(&UNREFERENCED, row)?;
+    let key: &ContentKey = &row.content;
+    match verdict {
+        Verdict::Moot | Verdict::Referenced(_) => Ok(None),
+        Verdict::Leased => {
+            // Safe for another grace, as if it had been pushed.
+            if let Some(link) = transaction.get_sound(&BLOB_LINKS, key)? {
+                let linked_ms = now_ms;
+                transaction.put(&BLOB_LINKS, key, &BlobLinkRow { linked_ms, ..link })?;
+                unreferenced::put_in(transaction, key)?;
+            }
+            Ok(None)
+        }
+        Verdict::Goes => {
+            let bytes = blobs::unlink(transaction, bucket, key)?;
+            repositories::leave(transaction, &key.repository)?;
+            Ok(bytes)
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What the collector takes, what it leaves, and that it does what its plan says.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::ghostbay::catalog::Rows;
+use crate::registry::gc::{Act, Collected, GcOptions, Item};
+use crate::registry::tables::{DELETED_MANIFESTS, UNREFERENCED};
+use crate::registry::why::{Keeper, Kind};
+
+impl Store {
+    /// The same store with other times, as after a start.
+    fn with_gc(&self, grace: Duration, keep_deleted: Duration) -> Registry {
+        let options = RegistryOptions {
+            gc: GcOptions {
+                grace,
+                keep_deleted,
+            },
+            ..(*self.options).clone()
+        };
+        Registry::new(self.storage.clone(), options)
+    }
+
+    fn queue(&self) -> usize {
+        let rows = self.storage.catalog().read().unwrap();
+        rows.scan(&UNREFERENCED, &[], None).unwrap().count()
+    }
+}
+
+async fn plan(registry: &Registry) -> (Vec<Item>, Collected) {
+    let registry = registry.clone();
+    let planned = tokio::task::spawn_blocking(move || {
+        let mut items = Vec::new();
+        let totals = registry.plan_collection(&mut |item| items.push(item));
+        (items, totals.unwrap())
+    });
+    planned.await.unwrap()
+}
+
+async fn collect(registry: &Registry) -> (Vec<Item>, Collected) {
+    let registry = registry.clone();
+    let collected = tokio::task::spawn_blocking(move || {
+        let mut items = Vec::new();
+        let stop = CancellationToken::new();
+        let totals = registry.collect(&stop, &mut |item| items.push(item));
+        (items, totals.unwrap())
+    });
+    collected.await.unwrap()
+}
+
+/// Sees that a collection does what its plan said, and gives back what that was.
+async fn collect_as_planned(registry: &Registry) -> Vec<(Act, Digest)> {
+    let planned = plan(registry).await;
+    let collected = collect(registry).await;
+    assert_eq!(planned, collected);
+    let (items, _) = collected;
+    items.iter().map(|item| (item.act, item.digest)).collect()
+}
+
+const NOW: Duration = Duration::ZERO;
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn what_nothing_refers_to_goes_and_what_is_referred_to_stays() {
+    let store = store().await;
+    let (a, b) = (repository("a"), repository("b"));
+    let manifest = store.push_tagged(&a, b"config", "v1").await;
+    let config = sha256(b"config");
+    let lonely = store.push(&a, b"lonely").await;
+    store.mount(&b, &lonely, Some(&a), |_| true).await.unwrap();
+
+    // Within the grace nothing happens to either.
+    let (items, totals) = collect(&store.with_gc(DAY, DAY)).await;
+    assert!(items.is_empty() && totals.is_nothing());
+    assert_eq!(store.queue(), 3);
+
+    let registry = store.with_gc(NOW, DAY);
+    let did = collect_as_planned(&registry).await;
+    let expected = [
+        (Act::Keep, config),
+        (Act::Unlink, lonely),
+        (Act::Remove, lonely),
+    ];
+    assert_eq!(did.len(), expected.len());
+    assert!(expected.iter().all(|act| did.contains(act)), "{did:?}");
+    assert!(!store.has_blob(&a, &lonely) && !store.has_blob(&b, &lonely));
+    assert_eq!(store.object_bytes(), 6);
+    assert_eq!(store.repository_names(), ["a"]);
+    assert_eq!(store.queue(), 0);
+    assert!(collect_as_planned(&registry).await.is_empty());
+
+    // Deleted, it keeps its blob until it is purged.
+    store.delete_manifest(&a, &manifest).await.unwrap();
+    assert!(collect_as_planned(&registry).await.is_empty());
+    let registry = store.with_gc(NOW, NOW);
+    let did = collect_as_planned(&registry).await;
+    assert_eq!(did, [(Act::Purge, manifest), (Act::Remove, config)]);
+    assert_eq!(store.object_bytes(), 0);
+    store.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_blob_that_two_manifests_share_goes_with_the_last() {
+    let store = store().await;
+    let a = repository("a");
+    let one = store.push_tagged(&a, b"config", "one").await;
+    let document = image(b"config", &[b"config"]);
+    let two = store.store(&a, &document).await;
+    let registry = store.with_gc(NOW, NOW);
+    store.delete_manifest(&a, &one).await.unwrap();
+    let config = sha256(b"config");
+    let did = collect_as_planned(&registry).await;
+    assert_eq!(did, [(Act::Purge, one), (Act::Keep, config)]);
+    store.delete_manifest(&a, &two).await.unwrap();
+    let did = collect_as_planned(&registry).await;
+    assert_eq!(did, [(Act::Purge, two), (Act::Remove, config)]);
+}
+
+#[tokio::test]
+async fn more_than_a_batch_is_taken_in_one_cycle() {
+    let store = store().await;
+    let a = repository("a");
+    store.push(&a, b"config").await;
+    for number in 0..300 {
+        let mut document = image(b"config", &[]);
+        document["annotations"] = json!({ "number": number.to_string() });
+        store.store(&a, &document).await;
+        let blob = format!("blob {number}").into_bytes().leak();
+        store.push(&a, blob).await;
+    }
+    store.delete_repository(&a).await.unwrap();
+    let (_, totals) = collect(&store.with_gc(NOW, NOW)).await;
+    assert_eq!((totals.purged, totals.removed), (300, 301));
+    store.assert_empty().await;
+    assert_eq!(store.object_bytes(), 0);
+    let rows = store.storage.catalog().read().unwrap();
+    assert_eq!(rows.scan(&DELETED_MANIFESTS, &[], None).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_blob_that_a_client_was_told_of_is_safe_for_the_grace() {
+    let grace = Duration::from_millis(400);
+    let store = store().await;
+    let a = repository("a");
+    let told = store.push(&a, b"told").await;
+    let forgotten = store.push(&a, b"forgotten").await;
+    let registry = store.with_gc(grace, NOW);
+
+    // Behind a start, whatever was told before it is leased.
+    tokio::time::sleep(grace / 2).await;
+    let (items, totals) = collect(&registry).await;
+    assert!(items.is_empty());
+    assert!(totals.all_leased_ms.is_some_and(|left| left <= 200));
+    tokio::time::sleep(grace).await;
+    registry.head_blob(&a, &told).await.unwrap();
+    assert!(registry.head_blob(&a, &sha256(b"unknown")).await.is_err());
+    let why = registry.why(&a, &Reference::Digest(told)).unwrap();
+    assert_eq!(
+        (why.kind, &why.keepers[..]),
+        (Kind::Blob, &[Keeper::Lease][..])
+    );
+    let did = collect_as_planned(&registry).await;
+    assert_eq!(did.len(), 2);
+    assert!(did.contains(&(Act::Keep, told)) && did.contains(&(Act::Remove, forgotten)));
+
+    // It is looked at again when its time is over.
+    assert_eq!(store.queue(), 1);
+    assert!(collect_as_planned(&registry).await.is_empty());
+    tokio::time::sleep(grace * 2).await;
+    assert_eq!(collect_as_planned(&registry).await, [(Act::Remove, told)]);
+    assert!(registry.head_blob(&a, &told).await.is_err());
+}
+
+#[tokio::test]
+async fn what_keeps_something_is_told() {
+    let store = store().await;
+    let a = repository("a");
+    let child = store.push_tagged(&a, b"config", "v1").await;
+    let parent = store.store(&a, &index(&[&image(b"config", &[])])).await;
+    let config = sha256(b"config");
+    let registry = store.with_gc(NOW, DAY);
+    let why = registry.why(&a, &by_tag("v1")).unwrap();
+    assert_eq!((why.digest, why.kind), (child, Kind::Manifest));
+    let keepers = [
+        Keeper::Itself,
+        Keeper::Tag(tag("v1")),
+        Keeper::Manifest(parent),
+    ];
+    assert_eq!(why.keepers, keepers);
+    assert_eq!(why.goes_ms, None);
+    let of_blob = || registry.why(&a, &Reference::Digest(config)).unwrap();
+    assert_eq!(of_blob().keepers, [Keeper::Manifest(child)]);
+    assert_eq!(of_blob().goes_ms, None);
+
+    store.delete_manifest(&a, &parent).await.unwrap();
+    store.delete_manifest(&a, &child).await.unwrap();
+    let why = registry.why(&a, &Reference::Digest(child)).unwrap();
+    assert_eq!(why.kind, Kind::DeletedManifest);
+    let goes_ms = why.goes_ms.unwrap();
+    assert!(goes_ms > crate::ghostbay::now_ms() + 86_000_000);
+    assert_eq!(of_blob().keepers, [Keeper::DeletedManifest(child, goes_ms)]);
+    assert_eq!(of_blob().goes_ms, Some(goes_ms));
+    assert!(registry.why(&a, &by_tag("v1")).is_err());
+}
