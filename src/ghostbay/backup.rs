@@ -12,7 +12,7 @@ use super::catalog::backup::{self, BackupError};
 use super::catalog::change_log::file::LogHeader;
 use super::disk::{Disk, OsDisk};
 use super::error::StorageError;
-use super::local::{EngineOptions, INDEX_FILE, LocalStorageEngine};
+use super::local::{INDEX_FILE, LocalStorageEngine, OFFLINE_CACHE_BYTES};
 
 /// A backup is given out in pieces of this many bytes at most.
 const PIECE_BYTES: usize = 256 << 10;
@@ -65,6 +65,6 @@ pub fn of_stopped(
         .into());
     }
     let _lock = OsDisk.lock(directory)?;
-    let cache_bytes = EngineOptions::default().index_cache_bytes;
+    let cache_bytes = OFFLINE_CACHE_BYTES;
     Ok(backup::write_stopped(&OsDisk, &index, cache_bytes, out)?)
 }

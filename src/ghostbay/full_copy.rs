@@ -20,7 +20,7 @@ use super::catalog::change_log::history::{self, History};
 use super::catalog::rebuild::NewIndex;
 use super::disk::{Disk, OsDisk, SyncPoint};
 use super::error::StorageError;
-use super::local::{EngineOptions, INDEX_FILE, LOG_DIRECTORY, PACKS_DIRECTORY, sync_names};
+use super::local::{INDEX_FILE, LOG_DIRECTORY, OFFLINE_CACHE_BYTES, PACKS_DIRECTORY, sync_names};
 use super::pack::PackId;
 use super::pack::accounts::PACKS;
 use super::pack::file::file_name as pack_name;
@@ -106,7 +106,7 @@ pub fn begin_on(disk: Arc<dyn Disk>, directory: &Path) -> anyhow::Result<FullCop
 
 /// Up to where each pack holds what the index at `path` names.
 fn tails(disk: &dyn Disk, path: &Path) -> Result<HashMap<PackId, u64>, StorageError> {
-    let index = NewIndex::open(disk, path, EngineOptions::default().index_cache_bytes)?;
+    let index = NewIndex::open(disk, path, OFFLINE_CACHE_BYTES)?;
     let state = index.read()?;
     let rows = state.scan(&PACKS, &[], None)?;
     let tails = rows.map(|row| row.map(|(pack, row)| (pack, row.tail)));
@@ -123,7 +123,7 @@ impl FullCopy {
     pub fn finish(self, from: &Path) -> anyhow::Result<Copied> {
         let disk = &*self.disk;
         let new = self.directory.join(NEW_INDEX_FILE);
-        let index = NewIndex::open(disk, &new, EngineOptions::default().index_cache_bytes)?;
+        let index = NewIndex::open(disk, &new, OFFLINE_CACHE_BYTES)?;
         let nothing = History {
             branch: u64::MAX,
             ..History::default()
@@ -163,7 +163,7 @@ impl FullCopy {
             }
         }
         disk.sync_directory(&packs, SyncPoint::PackName)?;
-        let index = NewIndex::open(disk, &new, EngineOptions::default().index_cache_bytes)?;
+        let index = NewIndex::open(disk, &new, OFFLINE_CACHE_BYTES)?;
         each_missing(&index.read()?, &lengths, |_, _| copied.incomplete += 1)?;
         drop(index);
         copy_keys(

@@ -37,6 +37,9 @@ const READY_HELD: Duration = Duration::from_secs(1);
 /// How often what has become old is looked at.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Memory for the pages of an index that a command has to itself, in bytes.
+pub const OFFLINE_CACHE_BYTES: usize = 128 << 20;
+
 /// How a store is kept.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -59,7 +62,7 @@ impl Default for EngineOptions {
         EngineOptions {
             addressed_buckets: vec!["drift-registry".to_owned()],
             packs: PackOptions::default(),
-            index_cache_bytes: 128 << 20,
+            index_cache_bytes: 32 << 20,
             checkpoint_bytes: None,
             keep: Duration::from_secs(48 * 60 * 60),
         }

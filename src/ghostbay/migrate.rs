@@ -7,7 +7,7 @@ use super::catalog::schema::{Step, pending};
 use super::catalog::{CatalogError, IndexPlace, OpenCatalog};
 use super::disk::{Disk, OsDisk};
 use super::error::StorageError;
-use super::local::{EngineOptions, INDEX_FILE, LocalStorageEngine};
+use super::local::{EngineOptions, INDEX_FILE, LocalStorageEngine, OFFLINE_CACHE_BYTES};
 
 /// What a store's index needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,7 +32,7 @@ pub fn plan(directory: &Path) -> Result<Plan, StorageError> {
     let place = IndexPlace {
         disk: Arc::new(OsDisk),
         path: directory.join(INDEX_FILE),
-        cache_bytes: EngineOptions::default().index_cache_bytes,
+        cache_bytes: OFFLINE_CACHE_BYTES,
     };
     let no_store = || StorageError::File {
         what: "there is no index to migrate:",

@@ -13,7 +13,9 @@ use super::catalog::schema;
 use super::clock::now_ms;
 use super::disk::{Disk, SyncPoint};
 use super::error::StorageError;
-use super::local::{EngineOptions, INDEX_FILE, LOG_DIRECTORY, PACKS_DIRECTORY};
+use super::local::{
+    EngineOptions, INDEX_FILE, LOG_DIRECTORY, OFFLINE_CACHE_BYTES, PACKS_DIRECTORY,
+};
 use super::pack::accounts::PACKS;
 use super::pack::file::parse_file_name as parse_pack_name;
 
@@ -78,7 +80,7 @@ impl Replacement {
         replacement.index = Some(NewIndex::open(
             &*replacement.disk,
             &replacement.directory.join(NEW_INDEX_FILE),
-            EngineOptions::default().index_cache_bytes,
+            OFFLINE_CACHE_BYTES,
         )?);
         Ok(replacement)
     }

@@ -16,7 +16,7 @@ use super::catalog::{CatalogError, Rows, Snapshot, ViewedCatalog, schema};
 use super::clock::now_ms;
 use super::disk::{Disk, OsDisk};
 use super::error::StorageError;
-use super::local::{EngineOptions, INDEX_FILE};
+use super::local::{INDEX_FILE, OFFLINE_CACHE_BYTES};
 use super::objects::{OBJECTS, ObjectKey, ObjectRow};
 use super::pack::record::{TRAILER_FIXED_BYTES, trailer_offset};
 use super::pack::{Extent, PackId};
@@ -240,7 +240,7 @@ impl Current {
             index: None,
         };
         let _ = disk.remove(&made.path);
-        let cache_bytes = EngineOptions::default().index_cache_bytes;
+        let cache_bytes = OFFLINE_CACHE_BYTES;
         let index = NewIndex::open(&**disk, &made.path, cache_bytes).ok()?;
         let index = made.index.insert(index);
         index.fill_from_log(&**disk, log).ok()?;
@@ -250,7 +250,7 @@ impl Current {
     /// The store's own index, if every page of it is whole: a restore is for those whose is not, and
     /// must not fail by it.
     fn view(disk: &dyn Disk, path: &Path) -> Result<ViewedCatalog, CatalogError> {
-        let cache_bytes = EngineOptions::default().index_cache_bytes;
+        let cache_bytes = OFFLINE_CACHE_BYTES;
         ViewedCatalog::check_pages(disk, path, cache_bytes)?;
         let index = ViewedCatalog::open(disk, path, cache_bytes)?;
         schema::store_id(&index.read()?)?;

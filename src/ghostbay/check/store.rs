@@ -14,7 +14,9 @@ use crate::ghostbay::catalog::{
 };
 use crate::ghostbay::disk::{Disk, OsDisk};
 use crate::ghostbay::error::StorageError;
-use crate::ghostbay::local::{EngineOptions, INDEX_FILE, LOG_DIRECTORY, PACKS_DIRECTORY};
+use crate::ghostbay::local::{
+    EngineOptions, INDEX_FILE, LOG_DIRECTORY, OFFLINE_CACHE_BYTES, PACKS_DIRECTORY,
+};
 use crate::ghostbay::pack::PackSpace;
 
 /// A store as a check sees it.
@@ -143,7 +145,7 @@ impl CheckedStore {
             });
         }
         let lock = disk.lock(directory)?;
-        let cache_bytes = options.index_cache_bytes;
+        let cache_bytes = OFFLINE_CACHE_BYTES;
         let pages = ViewedCatalog::check_pages(&*disk, &index, cache_bytes).err();
         let opened = ViewedCatalog::open(&*disk, &index, cache_bytes).and_then(|mut index| {
             if pages.is_some() {
