@@ -23,7 +23,7 @@ use crate::registry::check::{Depth, Repairs, VerifyOptions};
 use crate::registry::scrub::{ScrubOptions, scrub};
 use crate::registry::{
     GcOptions, ImmutableRule, ImmutableTags, MissingReferences, QuotaRule, Quotas, Registry,
-    RegistryOptions,
+    RegistryOptions, Retention, RetentionRule,
 };
 
 /// The store and the authorisation service, for a service that Drift is a part of.
@@ -92,6 +92,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let admin_api = AdminApi {
         storage: storage.clone(),
         registry: registry.clone(),
+        read_only: config.server.read_only,
         verify: verify_options(config, Depth::Quick, Repairs::Nothing),
     };
     let scrubbed = storage.clone();
@@ -116,6 +117,14 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     };
     let stopping_scrub = stopping.clone();
     let backups = scheduled(&config.backup, storage.clone(), stopping.clone());
+    let pulls = registry.keep_pulls(stopping.clone());
+    let stopping_retention = stopping.clone();
+    let retaining = async {
+        if !config.server.read_only {
+            let interval = config.retention.interval;
+            registry.keep_retaining(interval, stopping_retention).await;
+        }
+    };
     let shutdown = options.shutdown;
     let operators = async {
         if let Some(socket) = admin {
@@ -137,7 +146,9 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         operators,
         scrubbing,
         collecting,
-        backups
+        backups,
+        pulls,
+        retaining
     );
     Ok(())
 }
@@ -251,6 +262,7 @@ fn registry_options(config: &Config) -> RegistryOptions {
             grace: config.gc.grace,
             keep_deleted: config.gc.keep_deleted,
         },
+        retention: retention(config),
     }
 }
 
@@ -261,6 +273,18 @@ fn quotas(config: &Config) -> Quotas {
         tags: rule.tags,
     });
     Quotas(rules.collect())
+}
+
+fn retention(config: &Config) -> Retention {
+    let rules = config.retention.rules.iter().map(|rule| RetentionRule {
+        repositories: rule.repositories.clone(),
+        keep_last: rule.keep_last,
+        keep_semver: rule.keep_semver,
+        keep_pulled_within: rule.keep_pulled_within,
+        keep_tags: rule.keep_tags.clone(),
+        delete_untagged_after: rule.delete_untagged_after,
+    });
+    Retention(rules.collect())
 }
 
 fn immutable(config: &Config) -> ImmutableTags {

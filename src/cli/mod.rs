@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod backup;
+mod du;
 mod logging;
 mod migrate;
 mod moment;
@@ -8,6 +9,7 @@ mod reach;
 mod rebuild;
 mod registry;
 mod restore;
+mod retention;
 mod serve;
 mod status;
 mod verify;
@@ -72,6 +74,15 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Go by the rules of [retention] now, in the running server or in a store that is stopped
+    Retention(retention::RetentionArgs),
+    /// Tell what takes up room, and what deleting it would free, in bytes
+    ///
+    /// EXCLUSIVE are bytes of blobs that nothing else holds, SHARED those that something else holds as
+    /// well. FREES is what deleting it, purging and collecting would free in the packs: the exclusive
+    /// blobs with the headers, trailers and alignment of their records. MANIFESTS lie in the index.
+    /// A store is followed by its repositories, a repository by its tags, a tag by its blobs.
+    Du(du::DuArgs),
     /// Say which server holds the data directory; exit status 1 if none runs
     Status,
     /// See where a tag pointed, and put it back
@@ -152,6 +163,8 @@ impl Cli {
             Command::Restore { file, to, dry_run } => {
                 restore::run(&config, &file, to.as_deref(), dry_run)?;
             }
+            Command::Retention(args) => retention::run(&config, args)?,
+            Command::Du(args) => du::run(&config, &args)?,
             Command::Status => status::run(&config)?,
             Command::Tag(asked) => registry::tag(&config, asked)?,
             Command::Manifest(asked) => registry::manifest(&config, asked)?,

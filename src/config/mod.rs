@@ -13,6 +13,7 @@ mod immutable;
 mod logging;
 mod quota;
 mod registry;
+mod retention;
 mod rules;
 mod scalar;
 mod server;
@@ -32,6 +33,7 @@ pub use immutable::{ImmutableConfig, ImmutableRule};
 pub use logging::{LogFormat, LoggingConfig};
 pub use quota::{QuotaConfig, QuotaRule};
 pub use registry::{MissingReferences, RegistryConfig};
+pub use retention::{RetentionConfig, RetentionRule};
 pub use server::ServerConfig;
 pub use storage::{Backend, StorageConfig};
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub quota: QuotaConfig,
     /// `[immutable]`: tags that stay where they are.
     pub immutable: ImmutableConfig,
+    /// `[retention]`: which tags and manifests are kept.
+    pub retention: RetentionConfig,
     /// `[auth]`: whether a login is asked for.
     pub auth: AuthConfig,
     /// `[gc]`: when what nothing refers to goes.
@@ -104,6 +108,7 @@ impl Config {
         self.server.check()?;
         self.storage.check()?;
         self.quota.check()?;
+        self.retention.check()?;
         self.backup.check()?;
         self.gc.check()?;
         self.auth.check(&self.server)

@@ -109,6 +109,12 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
                 "DRIFT_QUOTA_RULES",
                 "[{ repositories = \"a/*\", bytes = \"1KiB\" }, { repositories = \"**\", tags = 7 }]",
             ),
+            ("DRIFT_RETENTION_INTERVAL", "5s"),
+            (
+                "DRIFT_RETENTION_RULES",
+                "[{ repositories = \"a\", keep_last = 1, keep_semver = 2, keep_pulled_within = \"3s\", \
+                 keep_tags = [\"b*\"], delete_untagged_after = \"4s\" }]",
+            ),
             (
                 "DRIFT_IMMUTABLE_RULES",
                 "[{ repositories = \"**\", tags = \"v*\" }]",
@@ -167,6 +173,17 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             rules: vec![ImmutableRule {
                 repositories: pattern("**"),
                 tags: pattern("v*"),
+            }],
+        },
+        retention: RetentionConfig {
+            interval: Duration::from_secs(5),
+            rules: vec![RetentionRule {
+                repositories: pattern("a"),
+                keep_last: Some(1),
+                keep_semver: Some(2),
+                keep_pulled_within: Some(Duration::from_secs(3)),
+                keep_tags: vec![pattern("b*")],
+                delete_untagged_after: Some(Duration::from_secs(4)),
             }],
         },
         auth: AuthConfig {

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use super::tables::{
-    ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, REFERENCES, TAGS, TagKey,
+    ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow, REFERENCES,
+    TAGS, TagKey,
 };
-use super::{Registry, RegistryError, tombstones};
+use super::{Registry, RegistryError, tags, tombstones};
 use crate::digest::Digest;
-use crate::ghostbay::catalog::{CatalogError, Rows};
+use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
 use crate::oci::{Reference, RepositoryName, Role};
 
@@ -135,6 +136,34 @@ impl Registry {
                 }
             })
             .await
+    }
+}
+
+impl Registry {
+    /// Deletes a manifest that still is as it was found, and without a tag; whether it was. For a
+    /// thread that may block.
+    pub(super) fn delete_manifest_as_found(
+        &self,
+        key: ContentKey,
+        found: ManifestRow,
+    ) -> Result<bool, RegistryError> {
+        let edges = tombstones::edges_of(&self.storage.catalog().read()?, &key)?;
+        let deed = self.deed();
+        let delete = move |transaction: &mut Transaction<'_>| {
+            let is_same = transaction.get_sound(&MANIFESTS, &key)?.as_ref() == Some(&found);
+            if !is_same || !tags::all_of(transaction, &key)?.is_empty() {
+                return Ok(false);
+            }
+            if let Some(referrer) = index_that_lists(transaction, &key)? {
+                return Err(RegistryError::StillReferenced {
+                    digest: key.digest,
+                    referrer,
+                });
+            }
+            tombstones::entomb(transaction, &key, &edges, &deed)?;
+            Ok::<_, RegistryError>(true)
+        };
+        self.storage.catalog().transact_blocking(delete)?
     }
 }
 

@@ -10,6 +10,8 @@
 //! * [`gc`]: taking what nothing refers to; [`leases`]: what clients rely on meanwhile; [`why`]:
 //!   what keeps something
 //! * [`command`]: what an operator may ask
+//! * [`retention`]: what is kept of what nobody deletes; `pulls`: when it was last asked for
+//! * [`du`]: what takes up room, and what deleting it frees
 //! * [`check`]: what is damaged, and whom it hits; [`scrub`]: looking for it while serving
 //! * [`error`]: what is refused
 //!
@@ -21,6 +23,7 @@ mod blobs;
 pub mod check;
 pub mod command;
 mod deletion;
+pub mod du;
 pub mod error;
 pub mod gc;
 pub mod history;
@@ -28,10 +31,12 @@ pub mod immutable;
 pub mod leases;
 mod manifests;
 pub mod pattern;
+mod pulls;
 pub mod push;
 pub mod quotas;
 mod referrers;
 mod repositories;
+pub mod retention;
 pub mod scrub;
 pub mod tables;
 mod tags;
@@ -56,6 +61,7 @@ pub use pattern::Pattern;
 pub use push::{PutManifest, PutManifestOutcome};
 pub use quotas::{QuotaRule, Quotas};
 pub use referrers::Referrers;
+pub use retention::{Retention, RetentionRule};
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
@@ -64,6 +70,7 @@ pub struct Registry {
     options: Arc<RegistryOptions>,
     actor: Option<Arc<str>>,
     gc: Arc<gc::Shared>,
+    pulls: pulls::Pulls,
 }
 
 /// When something is done, and by whom.
@@ -89,6 +96,8 @@ pub struct RegistryOptions {
     pub immutable: ImmutableTags,
     /// When what was deleted or is not referred to goes.
     pub gc: GcOptions,
+    /// What is kept of what nobody deletes.
+    pub retention: Retention,
 }
 
 impl Default for RegistryOptions {
@@ -100,6 +109,7 @@ impl Default for RegistryOptions {
             quotas: Quotas::default(),
             immutable: ImmutableTags::default(),
             gc: GcOptions::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -162,6 +172,7 @@ impl Registry {
             options: Arc::new(options),
             actor: None,
             gc: Arc::new(gc::Shared::new()),
+            pulls: pulls::Pulls::default(),
         }
     }
 

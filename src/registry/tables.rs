@@ -35,6 +35,10 @@ pub const TAGS: Table<TagKey, TagRow> = Table::new(0x27, "tags");
 pub const TAGS_BY_DIGEST: Table<TagOfKey, ()> = Table::new(0x28, "tags_by_digest");
 /// What each repository holds, counted along with its rows.
 pub const USAGE: Table<RepositoryName, UsageRow> = Table::new(0x2d, "usage");
+/// When each manifest was last pulled, if it was.
+pub const PULLS: Table<ContentKey, PullRow> = Table::new(0x2e, "pulls");
+/// Since when pulls are noted, in one row.
+pub const PULLS_SINCE: Table<String, PullsSinceRow> = Table::new(0x2f, "pulls_since");
 
 pub use reclaimed::{
     DELETED_BY_TIME, DELETED_MANIFESTS, DeletedManifestRow, MomentKey, TAG_HISTORY, TagChange,
@@ -42,7 +46,7 @@ pub use reclaimed::{
 };
 
 /// All tables of the registry, for the schema page.
-pub const TABLES: [TableInfo; 14] = [
+pub const TABLES: [TableInfo; 16] = [
     REPOSITORIES.info(),
     BLOB_LINKS.info(),
     BLOB_HOLDERS.info(),
@@ -53,6 +57,8 @@ pub const TABLES: [TableInfo; 14] = [
     TAGS.info(),
     TAGS_BY_DIGEST.info(),
     USAGE.info(),
+    PULLS.info(),
+    PULLS_SINCE.info(),
     UNREFERENCED.info(),
     DELETED_MANIFESTS.info(),
     DELETED_BY_TIME.info(),
@@ -72,7 +78,7 @@ impl Key for RepositoryName {
 }
 
 /// Something with a digest in a repository: a blob or a manifest.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ContentKey {
     /// The repository.
     pub repository: RepositoryName,
@@ -398,6 +404,30 @@ pub struct UsageRow {
 impl Value for UsageRow {
     const VERSION: u8 = 1;
     const LAYOUT: &'static str = "bytes u64, blobs u64, manifests u64, tags u64";
+}
+
+/// A manifest that was pulled.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PullRow {
+    /// When it was last.
+    pub pulled_ms: u64,
+}
+
+impl Value for PullRow {
+    const VERSION: u8 = 1;
+    const LAYOUT: &'static str = "pulled_ms u64";
+}
+
+/// That pulls are noted.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PullsSinceRow {
+    /// Since when.
+    pub since_ms: u64,
+}
+
+impl Value for PullsSinceRow {
+    const VERSION: u8 = 1;
+    const LAYOUT: &'static str = "since_ms u64";
 }
 
 #[cfg(test)]

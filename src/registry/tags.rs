@@ -33,8 +33,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         self.check_delete()?;
         let key = TagKey::new(repository, tag);
-        let deed = self.deed();
-        let options = self.options.clone();
+        let (deed, options) = (self.deed(), self.options.clone());
         self.storage
             .catalog()
             .transact(move |transaction| {
@@ -45,19 +44,40 @@ impl Registry {
                     });
                 };
                 options.immutable.release(&key.repository, &key.tag)?;
-                usage::take(transaction, &TAGS, &key)?;
-                transaction.delete(&TAGS_BY_DIGEST, &key.of(&row.digest))?;
-                let change = TagChange::Deleted;
-                Ok(history::note(
-                    transaction,
-                    &key,
-                    &row.digest,
-                    change,
-                    &deed,
-                )?)
+                Ok(delete(transaction, &key, &row.digest, &deed)?)
             })
             .await
     }
+
+    /// Deletes a tag that still is as it was found; whether it was. For a thread that may block.
+    pub(super) fn delete_tag_as_found(
+        &self,
+        key: TagKey,
+        found: TagRow,
+    ) -> Result<bool, RegistryError> {
+        let (deed, options) = (self.deed(), self.options.clone());
+        let delete = move |transaction: &mut Transaction<'_>| {
+            if transaction.get_sound(&TAGS, &key)?.as_ref() != Some(&found) {
+                return Ok(false);
+            }
+            options.immutable.release(&key.repository, &key.tag)?;
+            delete(transaction, &key, &found.digest, &deed)?;
+            Ok::<_, RegistryError>(true)
+        };
+        self.storage.catalog().transact_blocking(delete)?
+    }
+}
+
+/// Takes a tag out that points at the manifest, and notes it.
+fn delete(
+    transaction: &mut Transaction<'_>,
+    key: &TagKey,
+    digest: &Digest,
+    deed: &Deed,
+) -> Result<(), CatalogError> {
+    usage::take(transaction, &TAGS, key)?;
+    transaction.delete(&TAGS_BY_DIGEST, &key.of(digest))?;
+    history::note(transaction, key, digest, TagChange::Deleted, deed)
 }
 
 impl TagKey {

@@ -11,7 +11,8 @@ use super::manifests::body_of;
 use super::push::{Push, PutManifest, parts};
 use super::tables::{
     ContentKey, DELETED_BY_TIME, DELETED_MANIFESTS, DeletedManifestRow, EdgeKey, MANIFEST_BODIES,
-    MANIFESTS, ManifestRow, MomentKey, REFERENCES, REFERRERS, ReferenceRow, TagChange, TagKey,
+    MANIFESTS, ManifestRow, MomentKey, PULLS, REFERENCES, REFERRERS, ReferenceRow, TagChange,
+    TagKey,
 };
 use super::{
     Deed, MissingReferences, Registry, RegistryError, repositories, tags, unreferenced, usage,
@@ -183,6 +184,7 @@ pub(super) fn purge(
 ) -> Result<(), CatalogError> {
     end(transaction, key)?;
     transaction.delete(&MANIFEST_BODIES, key)?;
+    transaction.delete(&PULLS, key)?;
     for target in edges.keys() {
         transaction.delete(&REFERENCES, &edge(key, target))?;
         unreferenced::put_in(transaction, &ContentKey::new(&key.repository, target))?;

@@ -14,6 +14,7 @@ mod log;
 mod manifests;
 mod paths;
 mod policy;
+mod retention;
 mod start;
 mod stop;
 mod transport;

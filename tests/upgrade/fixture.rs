@@ -206,6 +206,11 @@ async fn write(directory: &Path) {
         .await
         .unwrap();
 
+    registry.note_pull(&first, &Digest::of(Algorithm::Sha256, &one));
+    let pulled = registry.clone();
+    let flushed = tokio::task::spawn_blocking(move || pulled.flush_pulls());
+    flushed.await.unwrap().unwrap();
+
     let upload = registry
         .start_upload(&first, Algorithm::Sha256)
         .await

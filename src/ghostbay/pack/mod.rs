@@ -5,19 +5,21 @@
 //! * [`space`]: all packs of a store, leased one by one to writers
 //! * [`writer`], [`small`]: bodies going in, streamed or gathered
 //! * [`reader`]: bodies coming out, checked
-//! * [`accounts`]: what the catalog knows of packs and extents
+//! * [`accounts`]: what the catalog knows of packs and extents; `releases`: what could be freed
 
 pub mod accounts;
 mod extent;
 pub mod file;
 pub mod reader;
 pub mod record;
+mod releases;
 pub mod scan;
 pub mod small;
 pub mod space;
 pub mod writer;
 
 pub use extent::{Extent, PackId};
+pub use releases::Releases;
 pub use small::SmallBody;
 pub use space::{PackOptions, PackSpace};
 

@@ -2,7 +2,8 @@
 //!
 //! * `socket`: the listener, and who may connect
 //! * `answers`: long answers, made on a thread of their own in bounded memory
-//! * `verify`: checking the store; `registry`: whatever the registry can be asked
+//! * `verify`: checking the store; `registry`: whatever the registry can be asked; `retention`, `du`:
+//!   what is asked of it in many lines
 //! * [`client`]: the other end, for the commands
 //!
 //! The routes are ours alone: a command speaks to a server of its own version, and says so
@@ -10,7 +11,9 @@
 
 mod answers;
 pub mod client;
+mod du;
 mod registry;
+mod retention;
 mod socket;
 mod verify;
 
@@ -41,6 +44,8 @@ pub struct AdminApi {
     pub storage: Arc<LocalStorageEngine>,
     /// The registry on it, the one that clients ask.
     pub registry: Registry,
+    /// Whether the server takes no writes.
+    pub read_only: bool,
     /// How the registry on it is checked, but for what a command asks for.
     pub verify: VerifyOptions,
 }
@@ -49,6 +54,8 @@ pub struct AdminApi {
 pub fn router(api: AdminApi) -> Router {
     Router::new()
         .route(BACKUP_ROUTE, get(backup))
+        .route(DU_ROUTE, get(du::get))
+        .route(RETENTION_ROUTE, get(retention::get).post(retention::post))
         .route("/status", get(status))
         .route("/verify", get(verify::get).post(verify::post))
         .route(REGISTRY_ROUTE, axum::routing::post(registry::post))
@@ -57,6 +64,12 @@ pub fn router(api: AdminApi) -> Router {
 
 /// Where a backup of the index is to be had.
 pub const BACKUP_ROUTE: &str = "/backup";
+
+/// Where it is told what takes up room; `of=` is a repository, or one with a tag.
+pub const DU_ROUTE: &str = "/du";
+
+/// Where the rules of retention are gone by, or what they would do is told.
+pub const RETENTION_ROUTE: &str = "/retention";
 
 /// Whoever takes a backup and takes nothing for so long has it broken off.
 const READER_STALLS_MAX: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderName, Method, StatusCode};
 use axum::response::Response;
 
 use crate::http::body;
@@ -27,6 +27,10 @@ pub fn get(
     request: &Request,
 ) -> Result<Response, ApiError> {
     let manifest = registry.manifest(name, reference)?;
+    // A HEAD only looks whether there is something new.
+    if request.method() == Method::GET {
+        registry.note_pull(name, &manifest.digest);
+    }
     let etag = condition::etag(&manifest.digest);
     let describe = |response| {
         let response = with(response, CONTENT_DIGEST, manifest.digest.to_string());

@@ -5,12 +5,13 @@
 //! * `content`: blobs, manifests and what they are made of
 //! * `names`: repositories and tags
 //! * `deleted`: tombstones, histories, and the queue of what may go
-//! * `usage`: what is counted of each repository
+//! * `usage`: what is counted of each repository; `pulls`: when manifests were pulled
 
 mod content;
 mod deleted;
 mod hits;
 mod names;
+mod pulls;
 pub mod report;
 mod usage;
 
@@ -94,6 +95,8 @@ pub fn verify(
         let looked = content::check(&mut registry);
         registry.run.bear(looked)?;
         let looked = deleted::check(&mut registry);
+        registry.run.bear(looked)?;
+        let looked = pulls::check(&mut registry);
         registry.run.bear(looked)?;
         // Last: the repairs before it change what there is to count.
         let looked = usage::check(&mut registry);

@@ -32,6 +32,8 @@ fn the_bytes_of_every_row_are_pinned() {
         },
         &[2, 7, 9],
     );
+    golden(PullRow { pulled_ms: 300 }, &[1, 251, 44, 1]);
+    golden(PullsSinceRow { since_ms: 300 }, &[1, 251, 44, 1]);
     golden(
         UsageRow {
             bytes: 300,

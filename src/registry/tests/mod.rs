@@ -4,11 +4,13 @@ mod blobs;
 mod collector;
 mod damage;
 mod deletion;
+mod du;
 mod history;
 mod listings;
 mod management;
 mod manifests;
 mod policy;
+mod retention;
 mod tombstones;
 mod usage;
 mod verify;
@@ -212,6 +214,7 @@ impl Store {
             count(&rows, &TAGS),
             count(&rows, &TAGS_BY_DIGEST),
             count(&rows, &USAGE),
+            count(&rows, &PULLS),
         ]
     }
 

@@ -1,0 +1,37 @@
+//! `/retention`: what the rules keep and delete; by POST it is done. The answer is a line of JSON for
+//! each tag and each manifest without one, as it is judged.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use tokio_util::sync::CancellationToken;
+
+use super::{AdminApi, answer_in_pieces};
+use crate::http::error::ApiError;
+use crate::registry::retention::{Mode, Verdict};
+
+pub(super) async fn get(State(api): State<AdminApi>) -> Response {
+    retain(api, Mode::Plan)
+}
+
+pub(super) async fn post(State(api): State<AdminApi>) -> Response {
+    match api.read_only {
+        true => ApiError::read_only("GET").into_response(),
+        false => retain(api, Mode::Act),
+    }
+}
+
+fn retain(api: AdminApi, mode: Mode) -> Response {
+    answer_in_pieces("application/x-ndjson", move |pieces| {
+        // Who goes away stops it at the next judgement.
+        let stop = CancellationToken::new();
+        let mut tell = |verdict: Verdict| {
+            let Ok(mut line) = serde_json::to_vec(&verdict) else {
+                return false;
+            };
+            line.push(b'\n');
+            pieces.send(line).is_ok()
+        };
+        api.registry.retain(mode, &stop, &mut tell)?;
+        Ok(())
+    })
+}
