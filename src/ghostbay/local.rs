@@ -1,6 +1,7 @@
 //! A store in a directory: packs and catalog, opened, kept and closed.
 
 use std::any::Any;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -379,24 +380,27 @@ fn open(
     Ok((shared, begun_anew))
 }
 
-/// Makes the names of what lies in a store's directory durable, and its own, before anything that is
-/// acknowledged lies there (ORDERING.md, O5).
+/// Makes the names of what lies in a store's directory durable, its own, and those of the directories
+/// above it, which may have been made along with it, before anything that is acknowledged lies there
+/// (ORDERING.md, O5).
 pub(super) fn sync_names(disk: &dyn Disk, directory: &Path) -> Result<(), StorageError> {
-    let parent = directory.parent().map(|parent| {
+    for (above, mut ancestor) in directory.ancestors().enumerate() {
         // A name of one part lies in the working directory.
-        if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
+        if ancestor.as_os_str().is_empty() {
+            ancestor = Path::new(".");
         }
-    });
-    for directory in std::iter::once(directory).chain(parent) {
-        disk.sync_directory(directory, SyncPoint::StoreNames)
-            .map_err(|source| StorageError::File {
-                what: "cannot sync",
-                path: directory.to_owned(),
-                source,
-            })?;
+        match disk.sync_directory(ancestor, SyncPoint::StoreNames) {
+            // Who may not look into a directory has hardly made a name in it.
+            Err(error) if above > 1 && error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(source) => {
+                return Err(StorageError::File {
+                    what: "cannot sync",
+                    path: ancestor.to_owned(),
+                    source,
+                });
+            }
+            Ok(()) => {}
+        }
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Crashes in the middle of `drift restore`: afterwards a whole store is there, or the same command,
-//! given once more, makes it.
+//! Crashes in the middle of `drift restore` and of `drift backup --full`: afterwards a whole store is
+//! there, or the same command, given once more, makes it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use drift::ghostbay::disk::{Disk, SyncPoint};
 use drift::ghostbay::sim::crash::Random;
 use drift::ghostbay::sim::{Durable, Event, Image, SimDisk};
-use drift::ghostbay::{LocalStorageEngine, restore};
+use drift::ghostbay::{LocalStorageEngine, full_copy, restore};
 
 use crate::check::{Possible, check};
 use crate::model::History;
@@ -16,8 +16,9 @@ use crate::{STEPS, runtime, seed};
 
 const INDEX: &str = "index.redb";
 const BACKUP: &str = "/backups/one";
+const COPY: &str = "/copies/one";
 
-/// Traces of a restore.
+/// Traces of each command.
 const TRACES: u64 = 6;
 
 async fn work(running: &Running, client: &mut Client) {
@@ -132,11 +133,107 @@ async fn crash_restores(seed: u64) -> Result<(), String> {
     .await
 }
 
+/// Brings the copy up to date from the store, which serves meanwhile.
+async fn copy_on(disk: &SimDisk) -> Result<(), String> {
+    let running = open(disk).await.map_err(|error| format!("{error:?}"))?;
+    let copied = full_copy::begin_on(Arc::new(disk.clone()), Path::new(COPY)).and_then(|copy| {
+        back_up(disk, &running.storage, &copy.snapshot());
+        copy.finish(Path::new(STORE))
+    });
+    running.storage.close().await;
+    let copied = copied.map_err(|error| format!("no copy is made: {error:?}"))?;
+    assert!(copied.missing.is_empty());
+    assert_eq!(copied.incomplete, 0);
+    Ok(())
+}
+
+/// The copy in the place of a store.
+fn as_store(image: &Image) -> Image {
+    let (from, to) = (SimDisk::on(image.clone()), SimDisk::default());
+    for name in ["packs", "log", ""] {
+        let (source, target) = (Path::new(COPY).join(name), Path::new(STORE).join(name));
+        to.create_directory(&target).unwrap();
+        for name in from.list(&source).unwrap_or_default() {
+            let Ok(file) = from.open(&source.join(&name)) else {
+                continue;
+            };
+            let mut bytes = Vec::new();
+            let length = file.length().unwrap() as usize;
+            file.read_at(&mut bytes, 0, length).unwrap();
+            let made = to.create(&target.join(&name)).unwrap();
+            made.write_at(&bytes, 0).unwrap();
+        }
+    }
+    to.image()
+}
+
+async fn crash_copies(seed: u64) -> Result<(), String> {
+    let mut random = Random::new(seed);
+    let disk = SimDisk::default();
+    let mut client = Client::new(0, &disk, seed);
+    let running = open(&disk).await.unwrap();
+    work(&running, &mut client).await;
+    running.storage.close().await;
+    drop(running);
+    let then = Possible::newest(std::slice::from_ref(&client.history));
+    // The first copy, or one behind another.
+    let is_second = seed.is_multiple_of(2);
+    if is_second {
+        copy_on(&disk).await?;
+    }
+    let running = open(&disk).await.unwrap();
+    work(&running, &mut client).await;
+    running.storage.close().await;
+    drop(running);
+    let now = Possible::newest(std::slice::from_ref(&client.history));
+    let histories: [History; 1] = [client.history];
+
+    let start = disk.image();
+    let copied = SimDisk::on(start.clone());
+    copy_on(&copied).await?;
+    crash_everywhere(&start, &copied, &mut random, async |image, last, random| {
+        let whole = SimDisk::on(image.clone()).has(&Path::new(COPY).join(INDEX));
+        if last && !whole {
+            return Err("a copy that was made is not durable".to_owned());
+        }
+        if whole {
+            let store = as_store(&image);
+            let newest = check(&store, &histories, &now).await.map(drop);
+            if last || (newest.is_err() && !is_second) {
+                return newest;
+            }
+            if let Err(what) = newest {
+                check(&store, &histories, &then)
+                    .await
+                    .map_err(|also| format!("neither state: {what}; {also}"))?;
+            }
+        }
+        if !whole || random.chance(10) {
+            let again = SimDisk::on(image);
+            copy_on(&again).await?;
+            check(&as_store(&again.image()), &histories, &now)
+                .await
+                .map_err(|what| format!("copied once more: {what}"))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 #[test]
 fn a_restore_that_crashes_leaves_the_old_store_or_is_finished_by_another() {
     let first = seed();
     for seed in (0..TRACES).map(|trace| first.wrapping_add(trace)) {
         let outcome = runtime().block_on(crash_restores(seed));
+        outcome.unwrap_or_else(|what| panic!("DRIFT_SIM_SEED={seed}: {what}"));
+    }
+}
+
+#[test]
+fn a_full_copy_that_crashes_leaves_a_whole_one_or_is_finished_by_another() {
+    let first = seed();
+    for seed in (0..TRACES).map(|trace| first.wrapping_add(trace)) {
+        let outcome = runtime().block_on(crash_copies(seed));
         outcome.unwrap_or_else(|what| panic!("DRIFT_SIM_SEED={seed}: {what}"));
     }
 }
