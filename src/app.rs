@@ -10,10 +10,12 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::AuthService;
-use crate::config::{BackupConfig, Config, MissingReferences as Missing, ServerConfig};
+use crate::config::{BackupConfig, Config, MissingReferences as Missing, ServerConfig, Share};
 use crate::ghostbay::admin::ADMIN_SOCKET;
+use crate::ghostbay::room::MinFree;
 use crate::ghostbay::schedule::Schedule;
 use crate::ghostbay::{EngineOptions, LocalStorageEngine};
+use crate::ghostbay::{abandoned, compact, reclaim};
 use crate::http::admin::{self, AdminApi, AdminSocket};
 use crate::http::transport::{
     self, ListenError, Listener, Timeouts, TransportOptions, connections_possible,
@@ -93,6 +95,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         storage: storage.clone(),
         registry: registry.clone(),
         read_only: config.server.read_only,
+        compact_rate: config.gc.compact_rate,
         verify: verify_options(config, Depth::Quick, Repairs::Nothing),
     };
     let scrubbed = storage.clone();
@@ -125,6 +128,10 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
             registry.keep_retaining(interval, stopping_retention).await;
         }
     };
+    let interval = config.gc.interval;
+    let reclaiming = reclaim::run_every(storage.clone(), interval, stopping.clone());
+    let compacting = compact_packs(config, storage.clone(), stopping.clone());
+    let expiring = end_abandoned(config, storage.clone(), stopping.clone());
     let shutdown = options.shutdown;
     let operators = async {
         if let Some(socket) = admin {
@@ -148,9 +155,28 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         collecting,
         backups,
         pulls,
-        retaining
+        retaining,
+        reclaiming,
+        compacting,
+        expiring
     );
     Ok(())
+}
+
+/// Rewrites packs as the configuration says, until told to stop.
+async fn compact_packs(config: &Config, storage: Arc<LocalStorageEngine>, stop: CancellationToken) {
+    let (interval, rate) = (config.gc.interval, config.gc.compact_rate);
+    if rate > 0 {
+        compact::run_every(storage, interval, rate, stop).await;
+    }
+}
+
+/// Ends abandoned uploads as the configuration says, until told to stop.
+async fn end_abandoned(config: &Config, storage: Arc<LocalStorageEngine>, stop: CancellationToken) {
+    let expiry = config.storage.upload_expiry;
+    if !expiry.is_zero() {
+        abandoned::run_every(storage, expiry, stop).await;
+    }
 }
 
 /// Takes backups as the configuration says, until told to stop.
@@ -205,6 +231,10 @@ pub fn engine_options(config: &Config) -> EngineOptions {
     EngineOptions {
         addressed_buckets: vec![config.storage.bucket.clone()],
         keep: Duration::from_secs(u64::from(config.backup.keep_hours) * 3600),
+        min_free: match config.storage.min_free {
+            Share::Bytes(bytes) => MinFree::Bytes(bytes),
+            Share::Percent(percent) => MinFree::Percent(percent),
+        },
         ..EngineOptions::default()
     }
 }

@@ -34,8 +34,11 @@ pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow:
             directory.display()
         );
         let copy = full_copy::begin(directory)?;
+        // What the snapshot names stays in the packs until all of it is copied.
+        let held = reach::Held::begin(config)?;
         to_file(config, &copy.snapshot())?;
         let copied = copy.finish(store)?;
+        held.end()?;
         println!(
             "{}: transaction {} of {}; {} bytes of packs were new",
             directory.display(),

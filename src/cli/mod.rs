@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod backup;
+mod compact;
 mod du;
 mod logging;
 mod migrate;
@@ -74,6 +75,8 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Rewrite packs of which little is left alive: the running server's, or those of a stopped store
+    Compact(compact::CompactArgs),
     /// Go by the rules of [retention] now, in the running server or in a store that is stopped
     Retention(retention::RetentionArgs),
     /// Tell what takes up room, and what deleting it would free, in bytes
@@ -163,6 +166,7 @@ impl Cli {
             Command::Restore { file, to, dry_run } => {
                 restore::run(&config, &file, to.as_deref(), dry_run)?;
             }
+            Command::Compact(args) => compact::run(&config, &args)?,
             Command::Retention(args) => retention::run(&config, args)?,
             Command::Du(args) => du::run(&config, &args)?,
             Command::Status => status::run(&config)?,

@@ -1,10 +1,13 @@
 //! Where a command does its work: in the server that runs, or in the store itself.
 
+use std::time::Duration;
+
 use anyhow::Context;
 
 use crate::config::Config;
 use crate::ghostbay::admin::ADMIN_SOCKET;
-use crate::http::admin::client::{AdminClient, ClientError};
+use crate::http::admin::HOLD_ROUTE;
+use crate::http::admin::client::{AdminClient, Answer, ClientError};
 
 /// The running server, if there is one. Without one the command opens the store itself, and is
 /// told by the directory's lock if somebody holds it who does not listen.
@@ -18,6 +21,49 @@ pub async fn running_server(config: &Config) -> anyhow::Result<Option<AdminClien
             Ok(None)
         }
         Err(error) => Err(error).context("commands are for the server's own user, or root"),
+    }
+}
+
+/// The packs of a store, none of whose bytes is given back meanwhile.
+pub struct Held {
+    runtime: tokio::runtime::Runtime,
+    answer: Option<(AdminClient, Answer)>,
+}
+
+impl Held {
+    /// Has the running server hold them. Where none runs, there is nobody who would give them back.
+    pub fn begin(config: &Config) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("cannot start threads")?;
+        let answer = runtime.block_on(async {
+            let Some(mut server) = running_server(config).await? else {
+                return Ok(None);
+            };
+            let mut answer = server.get(HOLD_ROUTE).await?;
+            // It is held when the first line comes.
+            answer.next().await?;
+            anyhow::Ok(Some((server, answer)))
+        })?;
+        Ok(Held { runtime, answer })
+    }
+
+    /// Lets them go; an error if the server has done so before.
+    pub fn end(self) -> anyhow::Result<()> {
+        let Some((_server, mut answer)) = self.answer else {
+            return Ok(());
+        };
+        let ended = self
+            .runtime
+            .block_on(async { tokio::time::timeout(Duration::ZERO, answer.next()).await });
+        anyhow::ensure!(
+            ended.is_err(),
+            "the server stopped while its packs were copied, and may have given back some of what \
+             was copied: take the copy again"
+        );
+        Ok(())
     }
 }
 

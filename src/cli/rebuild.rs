@@ -46,8 +46,9 @@ pub fn run_salvage(config: &Config) -> anyhow::Result<()> {
         println!("pack {pack}: no record can be found behind byte {end} of {length}");
     }
     println!(
-        "kept {} blobs; uploads that are not whole or not what they claim: {}",
+        "kept {} blobs; uploads that were deleted: {}, that are not whole or not what they claim: {}",
         salvaged.blobs.len(),
+        salvaged.freed,
         salvaged.unproven
     );
     println!(

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 
-use super::reach;
+use super::{compact, reach};
 use crate::config::Config;
 use crate::ghostbay::admin::Status;
 
@@ -22,6 +22,16 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             "drift {} serves as process {}; store {}, schema {}",
             status.version, status.process, status.store, status.schema
         );
+        let space = status.space;
+        println!(
+            "{} packs take {} bytes: {} alive, {} freed and waiting, {} dead",
+            space.packs,
+            space.allocated,
+            space.live,
+            space.freed,
+            space.dead()
+        );
+        println!("{}", compact::describe(status.compaction));
         Ok(())
     })
 }

@@ -20,6 +20,9 @@ pub struct GcConfig {
     /// For how long a deleted tag, manifest or repository can come back.
     #[serde(with = "scalar::duration")]
     pub keep_deleted: Duration,
+    /// How fast packs of which little is left alive are rewritten, in bytes a second. 0 does not.
+    #[serde(with = "scalar::bytes")]
+    pub compact_rate: u64,
 }
 
 impl Default for GcConfig {
@@ -28,6 +31,7 @@ impl Default for GcConfig {
             interval: Duration::from_secs(60),
             grace: Duration::from_secs(24 * 60 * 60),
             keep_deleted: Duration::from_secs(7 * 24 * 60 * 60),
+            compact_rate: 32 << 20,
         }
     }
 }

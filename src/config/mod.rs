@@ -34,6 +34,7 @@ pub use logging::{LogFormat, LoggingConfig};
 pub use quota::{QuotaConfig, QuotaRule};
 pub use registry::{MissingReferences, RegistryConfig};
 pub use retention::{RetentionConfig, RetentionRule};
+pub use scalar::Share;
 pub use server::ServerConfig;
 pub use storage::{Backend, StorageConfig};
 

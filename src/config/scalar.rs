@@ -174,6 +174,94 @@ pub mod bytes {
     }
 }
 
+/// A part of something: so many bytes, or so many of 100 parts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Share {
+    /// Bytes.
+    Bytes(u64),
+    /// Parts of 100, at most 99.
+    Percent(u8),
+}
+
+/// A number of bytes as [`bytes`] reads it, or a percentage: `"5%"`.
+pub mod share {
+    use serde::de::value::StrDeserializer;
+
+    use super::*;
+
+    /// Reads bytes or a percentage.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Share, D::Error> {
+        deserializer.deserialize_any(Either)
+    }
+
+    /// Writes it as it may be read again.
+    pub fn serialize<S: Serializer>(value: &Share, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Share::Bytes(bytes) => serializer.serialize_u64(*bytes),
+            Share::Percent(percent) => serializer.collect_str(&format_args!("{percent}%")),
+        }
+    }
+
+    struct Either;
+
+    impl Visitor<'_> for Either {
+        type Value = Share;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number of bytes with its unit, such as \"1GiB\", or 0% to 99%")
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<Share, E> {
+            Ok(Share::Bytes(number))
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Share, E> {
+            u64::try_from(number)
+                .map(Share::Bytes)
+                .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Share, E> {
+            let wrong = || E::invalid_value(Unexpected::Str(text), &self);
+            if let Some(percent) = text.strip_suffix('%') {
+                let percent = percent.trim_end().parse().ok();
+                let percent = percent.filter(|percent| *percent < 100);
+                return percent.map(Share::Percent).ok_or_else(wrong);
+            }
+            let bytes = StrDeserializer::<E>::new(text);
+            bytes::deserialize(bytes)
+                .map(Share::Bytes)
+                .map_err(|_| wrong())
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn bytes_and_percentages_are_told_apart() {
+            let read = |text: &str| {
+                let text = StrDeserializer::<de::value::Error>::new(text);
+                deserialize(text).ok()
+            };
+            for (text, share) in [
+                ("0", Some(Share::Bytes(0))),
+                ("1GiB", Some(Share::Bytes(1 << 30))),
+                ("5%", Some(Share::Percent(5))),
+                ("5 %", Some(Share::Percent(5))),
+                ("100%", None),
+                ("-1%", None),
+                ("1.5%", None),
+                ("%", None),
+                ("five", None),
+            ] {
+                assert_eq!(read(text), share, "{text}");
+            }
+        }
+    }
+}
+
 /// A length of time as text with a unit: `"30s"`, `"500ms"`, `"1m 30s"`.
 pub mod duration {
     use super::*;

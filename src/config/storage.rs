@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
-use super::scalar;
+use super::scalar::{self, Share};
 
 /// The section `[storage]`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -24,6 +24,12 @@ pub struct StorageConfig {
     /// How fast the store is read over in the background, in bytes a second. 0 does not.
     #[serde(with = "scalar::bytes")]
     pub scrub_rate: u64,
+    /// Room on the disk that pushes leave alone, in bytes or percent of the disk.
+    #[serde(with = "scalar::share")]
+    pub min_free: Share,
+    /// An upload ends when no byte has come to it for so long. 0 never ends any.
+    #[serde(with = "scalar::duration")]
+    pub upload_expiry: Duration,
     /// From the beginning of one reading to that of the next.
     #[serde(with = "scalar::duration")]
     pub scrub_interval: Duration,
@@ -45,6 +51,8 @@ impl Default for StorageConfig {
             bucket: "drift-registry".to_owned(),
             delete: true,
             scrub_rate: 4 << 20,
+            min_free: Share::Percent(1),
+            upload_expiry: Duration::from_secs(7 * 24 * 60 * 60),
             scrub_interval: Duration::from_secs(24 * 60 * 60),
         }
     }

@@ -104,6 +104,8 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_STORAGE_DELETE", "false"),
             ("DRIFT_STORAGE_SCRUB_RATE", "10MiB"),
             ("DRIFT_STORAGE_SCRUB_INTERVAL", "1h"),
+            ("DRIFT_STORAGE_MIN_FREE", "5%"),
+            ("DRIFT_STORAGE_UPLOAD_EXPIRY", "1day"),
             ("DRIFT_REGISTRY_MISSING_REFERENCES", "allow-children"),
             (
                 "DRIFT_QUOTA_RULES",
@@ -123,6 +125,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_GC_INTERVAL", "5s"),
             ("DRIFT_GC_GRACE", "0s"),
             ("DRIFT_GC_KEEP_DELETED", "2days"),
+            ("DRIFT_GC_COMPACT_RATE", "1MiB"),
             ("DRIFT_BACKUP_EVERY", "6h"),
             ("DRIFT_BACKUP_TO", "there"),
             ("DRIFT_BACKUP_KEEP", "3"),
@@ -151,6 +154,8 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             delete: false,
             scrub_rate: 10 << 20,
             scrub_interval: Duration::from_secs(3600),
+            min_free: Share::Percent(5),
+            upload_expiry: Duration::from_secs(86400),
         },
         registry: RegistryConfig {
             missing_references: MissingReferences::AllowChildren,
@@ -193,6 +198,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             interval: Duration::from_secs(5),
             grace: Duration::ZERO,
             keep_deleted: Duration::from_secs(2 * 86400),
+            compact_rate: 1 << 20,
         },
         backup: BackupConfig {
             every: Duration::from_secs(6 * 3600),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalog::schema;
+use super::compact::CompactionState;
 use super::error::StorageError;
 use super::local::LocalStorageEngine;
 
@@ -20,17 +21,52 @@ pub struct Status {
     pub store: String,
     /// Version of the index's schema.
     pub schema: u32,
+    /// What the packs hold.
+    pub space: SpaceFigures,
+    /// What compaction does.
+    pub compaction: CompactionState,
+}
+
+/// What the packs of a store hold, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SpaceFigures {
+    /// How many packs there are.
+    pub packs: u64,
+    /// What their files take on the disk.
+    pub allocated: u64,
+    /// What is alive.
+    pub live: u64,
+    /// What was freed and waits until no backup needs it.
+    pub freed: u64,
+}
+
+impl SpaceFigures {
+    /// What is neither alive nor waits: a compaction gives most of it back.
+    pub fn dead(&self) -> u64 {
+        self.allocated
+            .saturating_sub(self.live)
+            .saturating_sub(self.freed)
+    }
 }
 
 impl LocalStorageEngine {
-    /// What the store says of itself.
+    /// What the store says of itself. Looks at every pack's file.
     pub fn status(&self) -> Result<Status, StorageError> {
+        let mut space = SpaceFigures::default();
+        for pack in self.compactor().plan()?.packs {
+            space.packs += 1;
+            space.allocated += pack.allocated;
+            space.live += pack.live;
+            space.freed += pack.freed;
+        }
         let rows = self.catalog().read()?;
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
             store: schema::store_id(&rows)?.to_string(),
             schema: schema::version(&rows)?,
+            space,
+            compaction: self.compactor().state(),
         })
     }
 }

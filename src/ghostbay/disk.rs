@@ -42,6 +42,15 @@ pub enum SyncPoint {
     Probe,
 }
 
+/// How much room a disk has, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// What may still be written.
+    pub available: u64,
+    /// All that there is.
+    pub total: u64,
+}
+
 /// A directory tree on a disk.
 pub trait Disk: Send + Sync {
     /// Takes a data directory for this process, until what is given back is dropped.
@@ -70,6 +79,9 @@ pub trait Disk: Send + Sync {
 
     /// Makes what was created, renamed and removed in a directory durable.
     fn sync_directory(&self, directory: &Path, point: SyncPoint) -> io::Result<()>;
+
+    /// The room on the disk that `path` lies on.
+    fn room(&self, path: &Path) -> io::Result<Room>;
 }
 
 /// An open file. All access names its offset, so that readers and a writer share it.
@@ -100,6 +112,13 @@ pub trait DiskFile: Send + Sync {
 
     /// The file's length.
     fn length(&self) -> io::Result<u64>;
+
+    /// Gives the blocks of a range back, which reads as zeros from then on; the length stays.
+    /// [`io::ErrorKind::Unsupported`] where the file system cannot.
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()>;
+
+    /// Bytes of the blocks that the file takes.
+    fn allocated(&self) -> io::Result<u64>;
 }
 
 /// The operating system's disk.
@@ -154,6 +173,14 @@ impl Disk for OsDisk {
 
     fn sync_directory(&self, directory: &Path, _: SyncPoint) -> io::Result<()> {
         File::open(directory)?.sync_all()
+    }
+
+    fn room(&self, path: &Path) -> io::Result<Room> {
+        let found = rustix::fs::statvfs(path)?;
+        Ok(Room {
+            available: found.f_bavail.saturating_mul(found.f_frsize),
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+        })
     }
 }
 
@@ -232,11 +259,56 @@ impl DiskFile for OsFile {
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
+
+    #[cfg(target_os = "linux")]
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(fallocate(&self.0, flags, offset, length)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn punch(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        use std::os::unix::fs::MetadataExt;
+        // POSIX leaves the unit open; every system that there is counts in these.
+        const UNIT_BYTES: u64 = 512;
+        Ok(self.0.metadata()?.blocks() * UNIT_BYTES)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_punched_range_takes_no_blocks_and_reads_as_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = OsDisk.create(&directory.path().join("f")).unwrap();
+        file.write_at(&[7; 1 << 20], 0).unwrap();
+        file.sync_data(SyncPoint::Bodies).unwrap();
+        let before = file.allocated().unwrap();
+        match file.punch(4096, 512 << 10) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return,
+            punched => punched.unwrap(),
+        }
+        assert!(file.allocated().unwrap() <= before - (512 << 10));
+        assert_eq!(file.length().unwrap(), 1 << 20);
+        let mut bytes = vec![1; 1 << 20];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes[..4096], [7; 4096]);
+        assert!(
+            bytes[4096..4096 + (512 << 10)]
+                .iter()
+                .all(|byte| *byte == 0)
+        );
+        assert!(bytes[4096 + (512 << 10)..].iter().all(|byte| *byte == 7));
+        let room = OsDisk.room(directory.path()).unwrap();
+        assert!(room.available > 0 && room.available <= room.total);
+    }
 
     #[test]
     fn a_read_stops_at_the_end_of_the_file() {

@@ -46,6 +46,14 @@ pub enum StorageError {
         /// What does not fit.
         reason: String,
     },
+    /// What was to be read whole was replaced each time before its end.
+    #[error("{what} {key:?} was replaced while it was read; try again")]
+    Changing {
+        /// What.
+        what: &'static str,
+        /// Its key or id.
+        key: String,
+    },
     /// A bucket name, key or number that cannot be.
     #[error("{what} {value:?} is not valid: {reason}")]
     Invalid {
@@ -118,6 +126,16 @@ pub enum StorageError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is less room than is to be left alone.
+    #[error(
+        "the disk has {available} bytes left, and [storage] min_free leaves {minimum} alone: delete something, or give it more room"
+    )]
+    Full {
+        /// Bytes that could still be written.
+        available: u64,
+        /// Bytes that are to be left alone.
+        minimum: u64,
+    },
     /// Writing to a pack failed.
     #[error("writing to a pack failed: {0}")]
     Write(#[source] Arc<io::Error>),
@@ -131,7 +149,7 @@ impl StorageError {
     /// full disk, and may be able to later.
     pub fn is_passing(&self) -> bool {
         match self {
-            StorageError::Write(_) | StorageError::File { .. } => true,
+            StorageError::Write(_) | StorageError::File { .. } | StorageError::Full { .. } => true,
             StorageError::Catalog(error) => error.is_passing(),
             _ => false,
         }

@@ -1,7 +1,8 @@
 //! A copy of a whole store, taken while it serves, that a store can be started from.
 //!
 //! The index's snapshot comes first and the packs after it (ORDERING.md, O10): what it names lies
-//! before the tails that it names, and is never changed or cut again. The other way round it would
+//! before the tails that it names, and is never changed or cut again; nor is it given back, for whoever
+//! takes a copy holds the packs from before the snapshot to the end (O11). The other way round it would
 //! name bytes that were written after their pack was copied. A copy without `index.redb` is not whole.
 //! Only what lies behind the tails of the copy before is copied again.
 
@@ -23,7 +24,7 @@ use super::error::StorageError;
 use super::local::{INDEX_FILE, LOG_DIRECTORY, OFFLINE_CACHE_BYTES, PACKS_DIRECTORY, sync_names};
 use super::pack::PackId;
 use super::pack::accounts::PACKS;
-use super::pack::file::file_name as pack_name;
+use super::pack::file::{file_name as pack_name, parse_file_name as parse_pack_name};
 use super::restore::each_missing;
 
 /// Name of the directory of keys, where there is one.
@@ -149,7 +150,8 @@ impl FullCopy {
         };
         let mut lengths = HashMap::new();
         let packs = self.directory.join(PACKS_DIRECTORY);
-        for (pack, tail) in tails(disk, &new)? {
+        let named = tails(disk, &new)?;
+        for (&pack, &tail) in &named {
             let name = pack_name(pack);
             let start = known.get(&pack).copied().unwrap_or(0);
             let source = from.join(PACKS_DIRECTORY).join(&name);
@@ -160,6 +162,12 @@ impl FullCopy {
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => copied.missing.push(pack),
                 Err(error) => return Err(error.into()),
+            }
+        }
+        // Those that the snapshot does not name were compacted away since the copy before.
+        for name in disk.list(&packs)? {
+            if parse_pack_name(&name).is_some_and(|pack| !named.contains_key(&pack)) {
+                disk.remove(&packs.join(name))?;
             }
         }
         disk.sync_directory(&packs, SyncPoint::PackName)?;
@@ -201,6 +209,8 @@ fn copy_range(
         false => disk.create(target)?,
     };
     let first = start.min(end).min(target.length()?);
+    // What a copy that broke off left behind must not lie where the source has a hole.
+    target.truncate(first)?;
     let mut offset = first;
     while offset < end {
         let mut bytes = Vec::new();
@@ -210,8 +220,11 @@ fn copy_range(
             // The room that is kept for the longest trailer need not be there.
             break;
         }
-        target.write_at(&bytes, offset)?;
-        target.start_writeback(offset, bytes.len() as u64);
+        // The holes of what was deleted stay holes.
+        if bytes.iter().any(|byte| *byte != 0) {
+            target.write_at(&bytes, offset)?;
+            target.start_writeback(offset, bytes.len() as u64);
+        }
         offset += bytes.len() as u64;
     }
     target.truncate(offset)?;

@@ -20,6 +20,7 @@ use super::pack::accounts::Written;
 use super::pack::small::SMALL_BODY_BYTES_MAX;
 use super::pack::writer::BodyWriter;
 use super::pack::{PackSpace, SmallBody};
+use super::room::Gauge;
 use crate::digest::Digest;
 
 /// Frames that wait for a worker at most; what a client sends beyond them waits in its socket.
@@ -98,6 +99,8 @@ pub struct Ingest {
     pub catalog: Catalog,
     /// The packs.
     pub space: PackSpace,
+    /// The room on their disk.
+    pub gauge: Gauge,
     workers: Arc<Semaphore>,
 }
 
@@ -142,11 +145,12 @@ impl Counted<'_> {
 }
 
 impl Ingest {
-    /// An ingest into these packs and this index.
-    pub fn new(catalog: Catalog, space: PackSpace) -> Self {
+    /// An ingest into these packs, on the disk of `gauge`, and this index.
+    pub fn new(catalog: Catalog, space: PackSpace, gauge: Gauge) -> Self {
         Ingest {
             catalog,
             space,
+            gauge,
             workers: Arc::new(Semaphore::new(WORKERS_MAX)),
         }
     }
@@ -158,6 +162,10 @@ impl Ingest {
         announced: Option<u64>,
         mut receiver: R,
     ) -> Result<R::Output, R::Error> {
+        // What brings no byte takes next to no room, and ends an upload that holds some.
+        if announced != Some(0) {
+            self.gauge.check()?;
+        }
         let mut body = Counted {
             body,
             announced,
@@ -183,12 +191,13 @@ impl Ingest {
         // A closed semaphore does not happen; without a permit the body would only be unbounded.
         let permit = self.workers.clone().acquire_owned().await.ok();
         let (frames, mut queue) = mpsc::channel(FRAMES_MAX);
-        let (catalog, space) = (self.catalog.clone(), self.space.clone());
+        let (catalog, gauge) = (self.catalog.clone(), self.gauge.clone());
+        let space = self.space.clone();
         let worker = blocking(move || {
             let _permit = permit;
             let (owner, position) = receiver.place();
             let writer = BodyWriter::new(space, owner, position, announced);
-            work(&catalog, writer, &mut receiver, &mut queue)
+            work(&catalog, &gauge, writer, &mut receiver, &mut queue)
         });
         feed(gathered.into_bytes(), body, frames).await;
         worker.await
@@ -281,6 +290,7 @@ async fn feed(gathered: Bytes, mut body: Counted<'_>, frames: mpsc::Sender<Frame
 /// The blocking half: hash, write, checkpoint, commit.
 fn work<R: Receive>(
     catalog: &Catalog,
+    gauge: &Gauge,
     mut writer: BodyWriter,
     receiver: &mut R,
     queue: &mut mpsc::Receiver<Frame>,
@@ -290,6 +300,7 @@ fn work<R: Receive>(
     let ending = loop {
         match queue.blocking_recv() {
             Some(Frame::Data(bytes)) => {
+                gauge.check()?;
                 receiver.take_in(&bytes);
                 // A body that cannot be written is dropped and cut off: a full disk gets its
                 // space back.

@@ -11,19 +11,21 @@ use tokio_util::task::TaskTracker;
 
 use super::blocking::blocking;
 use super::catalog::change_log::{ChangeLog, LogPlace, LogVerifier};
-use super::catalog::{Catalog, CatalogError, IndexPlace, OpenCatalog, Rows, schema};
+use super::catalog::{Catalog, IndexPlace, OpenCatalog, schema};
 use super::check::CheckedStore;
 use super::check::store::RunningParts;
 use super::clock::now_ms;
+use super::compact::Compactor;
 use super::disk::{Disk, OsDisk, SyncPoint};
-use super::engine::ByteStream;
 use super::error::StorageError;
 use super::ingest::Ingest;
-use super::objects::{self, BLOBS_PREFIX, OBJECTS, ObjectKey, ObjectRow, check_bucket_name};
+use super::pack::pins::Hold;
 use super::pack::small::SharedPack;
-use super::pack::{Extent, PackOptions, PackSpace};
+use super::pack::{PackOptions, PackSpace};
+use super::reclaim::Reclaimer;
+use super::room::{Gauge, MinFree};
 use super::uploads::Uploads;
-use super::{read, recovery};
+use super::{compact_index, recovery};
 
 /// Name of the index's file.
 pub const INDEX_FILE: &str = "index.redb";
@@ -53,9 +55,11 @@ pub struct EngineOptions {
     /// The change log takes a checkpoint when it has grown to this, in bytes; `None`: to the
     /// length of the index.
     pub checkpoint_bytes: Option<u64>,
-    /// For how long the change log keeps what a backup needs to be brought to a later moment;
-    /// 48 hours by default.
+    /// For how long the store keeps what a backup needs to be brought to a later moment: changes in
+    /// the log, and the bytes of what was deleted since; 48 hours by default.
     pub keep: Duration,
+    /// Room on the disk that pushes leave alone; none by default.
+    pub min_free: MinFree,
 }
 
 impl Default for EngineOptions {
@@ -66,6 +70,7 @@ impl Default for EngineOptions {
             index_cache_bytes: 32 << 20,
             checkpoint_bytes: None,
             keep: Duration::from_secs(48 * 60 * 60),
+            min_free: MinFree::Bytes(0),
         }
     }
 }
@@ -84,6 +89,8 @@ struct Shared {
     space: PackSpace,
     ingest: Ingest,
     uploads: Uploads,
+    reclaimer: Reclaimer,
+    compactor: Compactor,
     ready: tokio::sync::Mutex<Option<Instant>>,
     stop: CancellationToken,
     /// By which a check closes a gap of the change log.
@@ -154,6 +161,53 @@ impl LocalStorageEngine {
         &self.shared.ingest
     }
 
+    /// Who gives space back.
+    pub fn reclaimer(&self) -> &Reclaimer {
+        &self.shared.reclaimer
+    }
+
+    /// Refuses what would take room while there is less than is to be left alone.
+    pub fn check_room(&self) -> Result<(), StorageError> {
+        self.shared.ingest.gauge.check()
+    }
+
+    /// Whether there is too little room: what was deleted is then given back whatever a backup may
+    /// need of it.
+    pub fn pressure(&self) -> bool {
+        self.shared.ingest.gauge.is_low()
+    }
+
+    /// Who rewrites packs.
+    pub fn compactor(&self) -> &Compactor {
+        &self.shared.compactor
+    }
+
+    /// Cancelled when the store is closed.
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.shared.stop
+    }
+
+    /// Whether the store was closed, or is being closed.
+    pub fn is_closed(&self) -> bool {
+        self.shared.stop.is_cancelled()
+    }
+
+    /// Keeps every byte that a snapshot names which is taken from here on, until what is given back
+    /// is dropped.
+    pub fn hold(&self) -> Hold {
+        self.shared.space.pins().hold()
+    }
+
+    /// For how long freed extents stay.
+    pub fn keep(&self) -> Duration {
+        self.shared.options.keep
+    }
+
+    /// What is waited for when the store is closed.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.shared.tasks
+    }
+
     /// The store as a check sees it.
     pub fn to_check(&self) -> Result<CheckedStore, StorageError> {
         let shared = &self.shared;
@@ -173,48 +227,6 @@ impl LocalStorageEngine {
             .addressed_buckets
             .iter()
             .any(|addressed| addressed == bucket)
-    }
-
-    /// An object's row. Content under its digest that was found damaged is as good as none, so that
-    /// it is stored again, which heals it.
-    pub fn object(
-        &self,
-        rows: &impl Rows,
-        bucket: &str,
-        key: &str,
-    ) -> Result<Option<ObjectRow>, StorageError> {
-        // What cannot be a bucket's name cannot be part of a key either.
-        if check_bucket_name(bucket).is_err() {
-            return Ok(None);
-        }
-        let place = ObjectKey::new(bucket, key);
-        if !(self.is_addressed(bucket) && key.starts_with(BLOBS_PREFIX)) {
-            return Ok(rows.get(&OBJECTS, &place)?);
-        }
-        let row = rows.get_sound(&OBJECTS, &place)?;
-        Ok(row.filter(|row| row.damaged_ms.is_none()))
-    }
-
-    /// The bytes of the object under `key` that lie in `range`, checked as they are read. Damage
-    /// that is found on the way is noted.
-    pub fn read_object(
-        &self,
-        key: ObjectKey,
-        object: &ObjectRow,
-        range: std::ops::Range<u64>,
-    ) -> ByteStream<'static> {
-        let catalog = self.shared.catalog.clone();
-        let space = self.shared.space.clone();
-        let tasks = self.shared.tasks.clone();
-        read::stream(space, &object.extents, &range, move |extent| {
-            tracing::error!(
-                bucket = key.bucket,
-                key = key.key,
-                ?extent,
-                "stored bytes are damaged"
-            );
-            tasks.spawn(note_damage(catalog.clone(), key.clone(), *extent));
-        })
     }
 
     /// Whether the store can read its index and write to its disk. The answer holds for a second.
@@ -246,16 +258,6 @@ impl LocalStorageEngine {
         if let Err(error) = closed {
             tracing::error!(%error, "the store was not closed well");
         }
-    }
-}
-
-async fn note_damage(catalog: Catalog, key: ObjectKey, extent: Extent) {
-    let now = now_ms();
-    let noted: Result<(), CatalogError> = catalog
-        .transact(move |transaction| objects::mark_damaged(transaction, &key, &extent, now))
-        .await;
-    if let Err(error) = noted {
-        tracing::error!(%error, "damage was not noted");
     }
 }
 
@@ -315,14 +317,13 @@ fn open(
     let lock = disk.lock(&directory)?;
     let index = directory.join(INDEX_FILE);
     refuse_remains_without_index(&*disk, &index, [&packs, &log])?;
-    let catalog = OpenCatalog::open(
-        IndexPlace {
-            disk: disk.clone(),
-            path: index.clone(),
-            cache_bytes: options.index_cache_bytes,
-        },
-        crate::migrations::STEPS,
-    )?;
+    let place = IndexPlace {
+        disk: disk.clone(),
+        path: index.clone(),
+        cache_bytes: options.index_cache_bytes,
+    };
+    compact_index::at_start(&place, &log)?;
+    let catalog = OpenCatalog::open(place, crate::migrations::STEPS)?;
     sync_names(&*disk, &directory)?;
 
     let rows = catalog.read()?;
@@ -362,10 +363,13 @@ fn open(
     let catalog = catalog
         .start(Box::new(bodies), Box::new(log))
         .map_err(file_error("cannot start the committer of", &directory))?;
-    let ingest = Ingest::new(catalog.clone(), space.clone());
+    let gauge = Gauge::new(disk.clone(), directory.clone(), options.min_free);
+    let ingest = Ingest::new(catalog.clone(), space.clone(), gauge);
     let shared = Shared {
         disk,
         uploads: Uploads::new(ingest.clone()),
+        reclaimer: Reclaimer::new(catalog.clone(), space.clone(), verifier.clone()),
+        compactor: Compactor::new(catalog.clone(), space.clone(), ingest.gauge.clone()),
         directory,
         options,
         catalog,

@@ -5,7 +5,12 @@
 //! * [`pack`]: append-only files that hold the bodies
 //! * [`catalog`]: the index of what exists
 //! * [`uploads`], [`multipart`], [`objects`]: what the index says of bodies
-//! * `ingest`, `read`: bodies on their way in and out
+//! * `ingest`, `read`: bodies on their way in and out; [`open`], [`pinned`]: what stays while it is
+//!   read
+//! * [`reclaim`]: giving space back; [`compact`]: moving what is left of a pack;
+//!   [`owners`]: who has what; [`abandoned`]: uploads that end
+//! * [`compact_index`]: an index that is mostly free
+//! * [`room`]: how much room pushes leave alone
 //! * [`recovery`]: from what lies there to a store that can serve; [`rebuild`]: a lost index;
 //!   [`migrate`]: an older one
 //! * [`check`]: finding what is damaged, and repairing it
@@ -16,6 +21,7 @@
 //! * [`admin`]: what an operator may ask of a running store
 //! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives; [`sim`]: a simulated disk
 
+pub mod abandoned;
 pub mod admin;
 pub mod background;
 pub mod backup;
@@ -24,6 +30,8 @@ mod blocking;
 pub mod catalog;
 pub mod check;
 mod clock;
+pub mod compact;
+pub mod compact_index;
 pub mod disk;
 pub mod engine;
 mod error;
@@ -35,12 +43,17 @@ pub mod migrate;
 pub mod multipart;
 mod object_store;
 pub mod objects;
+pub mod open;
+pub mod owners;
 pub mod pack;
+pub mod pinned;
 mod read;
 pub mod rebuild;
+pub mod reclaim;
 pub mod recovery;
 mod replace;
 pub mod restore;
+pub mod room;
 pub mod salvage;
 pub mod schedule;
 mod sessions;
@@ -60,6 +73,7 @@ pub const TABLES: &[TableInfo] = &[
     catalog::schema::META.info(),
     pack::accounts::PACKS.info(),
     pack::accounts::SHARED_EXTENTS.info(),
+    pack::freed::FREED_EXTENTS.info(),
     objects::BUCKETS.info(),
     objects::OBJECTS.info(),
     uploads::UPLOADS.info(),

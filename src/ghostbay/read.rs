@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::engine::ByteStream;
 use super::error::StorageError;
+use super::pack::pins::Pin;
 use super::pack::reader::{ReadError, read_window};
 use super::pack::{Extent, PackSpace};
 
@@ -32,6 +34,8 @@ fn slices(extents: &[Extent], range: &Range<u64>) -> VecDeque<(Extent, Range<u64
 struct Reading {
     space: PackSpace,
     slices: VecDeque<(Extent, Range<u64>)>,
+    /// Keeps the extents. The window that is read ahead has its own, for it may outlive the stream.
+    pin: Arc<Pin>,
     /// The next window, read while the caller sends the one before.
     ahead: Option<JoinHandle<Result<Bytes, ReadError>>>,
     /// Told of an extent that is not as it was written.
@@ -51,8 +55,9 @@ impl Reading {
         } else {
             rest.start = window_end;
         }
-        let space = self.space.clone();
+        let (space, pin) = (self.space.clone(), self.pin.clone());
         self.ahead = Some(tokio::task::spawn_blocking(move || {
+            let _pin = pin;
             read_window(&space, &extent, &part)
         }));
     }
@@ -76,16 +81,18 @@ impl Reading {
 
 /// The bytes of `range` of the object that `extents` make up. Reads one window ahead, so a
 /// transfer holds two at most. A window that is not what was written ends the stream with an
-/// error before a byte of it is given out, and `damaged` is told of its extent.
+/// error before a byte of it is given out, and `damaged` is told of its extent. `pin` is theirs.
 pub fn stream(
     space: PackSpace,
     extents: &[Extent],
     range: &Range<u64>,
+    pin: Arc<Pin>,
     damaged: impl Fn(&Extent) + Send + 'static,
 ) -> ByteStream<'static> {
     let mut reading = Reading {
         space,
         slices: slices(extents, range),
+        pin,
         ahead: None,
         damaged: Box::new(damaged),
     };

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::catalog::Rows;
+use super::catalog::{Rows, schema};
 use super::disk::Disk;
 use super::error::StorageError;
 use super::pack::accounts::PACKS;
@@ -81,7 +81,10 @@ pub fn plan(
         .filter_map(|name| parse_file_name(name))
         .collect();
     let counters = found.iter().filter(|id| id.node() == node);
-    plan.next = counters.map(|id| id.counter() + 1).max().unwrap_or(1);
+    // Those of removed packs are not given out again either: an older index or a backup may still
+    // name them.
+    let given = schema::next_pack(rows)?.max(1);
+    plan.next = counters.map(|id| id.counter() + 1).fold(given, u64::max);
     for row in rows.scan(&PACKS, &[], None)? {
         let (pack, row) = row?;
         if pack.node() == node {

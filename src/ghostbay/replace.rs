@@ -18,9 +18,13 @@ use super::local::{
 };
 use super::pack::accounts::PACKS;
 use super::pack::file::parse_file_name as parse_pack_name;
+use super::pack::freed;
 
 /// What follows the name of a file of the log that a restore has undone; the time comes behind it.
 const UNDONE_INFIX: &str = ".undone-";
+/// Packs that hold what the new index does not know stay for so long, in milliseconds: a week, to
+/// find out that the wrong backup was restored.
+const UNKNOWN_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// What follows the name of a checkpoint that is damaged.
 const DAMAGED_SUFFIX: &str = ".damaged";
 
@@ -140,7 +144,8 @@ impl Replacement {
     /// Puts the new index in the old one's place. The old one is kept aside.
     ///
     /// The new index may know less than was acknowledged, so no pack is cut and none removed: all
-    /// that are there are sealed as long as they are.
+    /// that are there are sealed as long as they are, and those that it does not know to their ends
+    /// stay for a week.
     pub fn finish(mut self, future: &Future) -> Result<Aside, StorageError> {
         let log = self.log();
         let surveyed = history::survey(&*self.disk, &log).map_err(failed("cannot read", &log))?;
@@ -151,6 +156,9 @@ impl Replacement {
             for (pack, length) in packs {
                 let mut row =
                     super::catalog::Rows::get(transaction, &PACKS, &pack)?.unwrap_or_default();
+                if row.tail < length {
+                    freed::keep_pack(transaction, pack, now + UNKNOWN_KEPT_MS)?;
+                }
                 row.tail = row.tail.max(length);
                 row.sealed = true;
                 transaction.put(&PACKS, &pack, &row)?;

@@ -22,10 +22,11 @@ use super::error::StorageError;
 use super::objects::{ObjectKey, blob_key, blob_row, put_addressed};
 use super::pack::accounts::{self, Written};
 use super::pack::file::{PackFile, file_name, store_of};
-use super::pack::record::WINDOW_BYTES;
+use super::pack::record::{BLOCK_BYTES, WINDOW_BYTES};
 use super::pack::scan::{Record, walk};
 use super::pack::{Extent, PackId};
 use super::rebuild::Aside;
+use super::reclaim::whole_blocks;
 use super::replace::{Future, Replacement, failed};
 use crate::digest::{Algorithm, Digest, Hasher};
 
@@ -42,6 +43,8 @@ pub struct Salvaged {
     pub blobs: Vec<(Digest, u64)>,
     /// Uploads whose bytes do not make the blob that they claim, or are not whole.
     pub unproven: u64,
+    /// Uploads whose bytes were deleted, and their space given back.
+    pub freed: u64,
     /// Packs that could not be opened, or whose records end before the file does: where, and the
     /// file's length.
     pub broken: Vec<(PackId, u64, u64)>,
@@ -120,16 +123,17 @@ pub fn salvage(directory: &Path, bucket: &str) -> Result<Salvaged, SalvageError>
     for (_, mut records) in uploads {
         // The last that was written comes first.
         records.sort_by_key(|record| std::cmp::Reverse((record.extent.pack, record.extent.offset)));
-        let mut proven = None;
+        let mut proven = Proof::Broken;
         for chain in chains(&records) {
             proven = prove(&packs, &chain).map_err(failed("cannot read", &directory))?;
-            if proven.is_some() {
+            if matches!(proven, Proof::Whole(_)) {
                 break;
             }
         }
         match proven {
-            Some(blob) => batch.push(blob),
-            None => salvaged.unproven += 1,
+            Proof::Whole(blob) => batch.push(blob),
+            Proof::Freed => salvaged.freed += 1,
+            Proof::Broken => salvaged.unproven += 1,
         }
         if batch.len() == BATCH_BLOBS {
             enter(index, bucket, now, &mut batch, &mut salvaged)?;
@@ -145,6 +149,16 @@ struct Blob {
     digest: Digest,
     size: u64,
     extents: Vec<Extent>,
+}
+
+/// What the bytes of an upload prove.
+enum Proof {
+    /// That they are the blob.
+    Whole(Blob),
+    /// That it was deleted: its blocks are holes.
+    Freed,
+    /// Nothing.
+    Broken,
 }
 
 /// Ways in which an upload's records follow each other from its first byte on.
@@ -178,8 +192,8 @@ fn chains(records: &[Record]) -> Vec<Vec<&Record>> {
     whole
 }
 
-/// Reads the bodies and hashes them; `None` if they are not what they were, or what they claim.
-fn prove(packs: &BTreeMap<PackId, Arc<PackFile>>, chain: &[&Record]) -> io::Result<Option<Blob>> {
+/// Reads the bodies and hashes them.
+fn prove(packs: &BTreeMap<PackId, Arc<PackFile>>, chain: &[&Record]) -> io::Result<Proof> {
     let claimed = chain.last().and_then(|last| last.digest);
     let algorithm = claimed.map_or(Algorithm::Sha256, |digest| digest.algorithm());
     let mut hasher = Hasher::new(algorithm);
@@ -187,29 +201,46 @@ fn prove(packs: &BTreeMap<PackId, Arc<PackFile>>, chain: &[&Record]) -> io::Resu
     for record in chain {
         let extent = record.extent;
         let Some(pack) = packs.get(&extent.pack) else {
-            return Ok(None);
+            return Ok(Proof::Broken);
         };
         let mut crc = 0;
         let mut done = 0;
+        let (mut hole, mut is_hole) = (whole_blocks(&extent), false);
         while done < extent.length {
             let mut bytes = Vec::new();
             let step = WINDOW_BYTES.min(extent.length - done) as usize;
             pack.file.read_at(&mut bytes, extent.offset + done, step)?;
             if bytes.len() != step {
-                return Ok(None);
+                return Ok(Proof::Broken);
+            }
+            if let Some((start, _)) = hole {
+                // Holes read as zeros; only whole blocks are ones.
+                let skipped = (start - extent.offset).saturating_sub(done) as usize;
+                let rest = bytes.get(skipped..).unwrap_or_default();
+                let zeros = &rest[..rest.len() / BLOCK_BYTES as usize * BLOCK_BYTES as usize];
+                match zeros.iter().all(|byte| *byte == 0) {
+                    true => is_hole |= !zeros.is_empty(),
+                    false => hole = None,
+                }
             }
             crc = crc32c::crc32c_append(crc, &bytes);
             hasher.update(&bytes);
             done += step as u64;
         }
         if crc != record.header.body_crc {
-            return Ok(None);
+            return Ok(match hole.is_some() && is_hole {
+                true => Proof::Freed,
+                false => Proof::Broken,
+            });
         }
         size += extent.length;
     }
     let digest = hasher.finish();
     let proven = claimed.is_none_or(|claimed| claimed == digest);
-    Ok(proven.then(|| Blob {
+    if !proven {
+        return Ok(Proof::Broken);
+    }
+    Ok(Proof::Whole(Blob {
         digest,
         size,
         extents: chain.iter().map(|record| record.extent).collect(),

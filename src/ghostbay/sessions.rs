@@ -57,6 +57,29 @@ impl Sessions {
     }
 }
 
+impl Sessions {
+    /// Holds the upload if nobody holds it or waits for it.
+    pub fn try_acquire(&self, id: UploadId) -> Option<SessionGuard> {
+        let mut entries = self.entries();
+        if entries.contains_key(&id) {
+            return None;
+        }
+        let mut entry = Entry::default();
+        let held = entry.lock.clone().try_lock_owned().ok()?;
+        entry.users = 1;
+        let interrupt = entry.interrupt.clone();
+        entries.insert(id, entry);
+        Some(SessionGuard {
+            _held: held,
+            _user: User {
+                sessions: self.clone(),
+                id,
+            },
+            interrupt,
+        })
+    }
+}
+
 /// Counts a request out when it goes, also while it still waits.
 struct User {
     sessions: Sessions,
@@ -125,6 +148,20 @@ mod tests {
         assert!(!newcomer.is_finished());
         drop(first);
         drop(newcomer.await.unwrap());
+        assert!(sessions.entries().is_empty(), "an entry was left behind");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_gets_what_nobody_holds() {
+        let sessions = Sessions::default();
+        let id = UploadId::random();
+        let held = sessions.acquire(id).await;
+        assert!(sessions.try_acquire(id).is_none());
+        assert!(!held.interrupt.is_cancelled());
+        drop(held);
+        let held = sessions.try_acquire(id).unwrap();
+        assert!(sessions.try_acquire(id).is_none());
+        drop(held);
         assert!(sessions.entries().is_empty(), "an entry was left behind");
     }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::auth::AuthError;
 use crate::digest::DigestError;
+use crate::ghostbay::StorageError;
 use crate::oci::{ContentRangeError, ErrorBody, ErrorCode, ReferenceError};
 use crate::registry::RegistryError;
 
@@ -279,6 +280,12 @@ impl From<RegistryError> for ApiError {
             }
             RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
                 StatusCode::METHOD_NOT_ALLOWED
+            }
+            RegistryError::Storage(full @ StorageError::Full { .. }) => {
+                let figures = full.to_string();
+                let mut answer = ApiError::disk_full(error);
+                answer.message = figures;
+                return answer;
             }
             RegistryError::Storage(_) if is_disk_full(&error) => return ApiError::disk_full(error),
             RegistryError::Storage(storage) if storage.is_passing() => {

@@ -1,7 +1,6 @@
 //! Blobs in repositories: reading, mounting, deleting.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::tables::{
     BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, EdgeKey, HolderKey, MANIFESTS, REFERENCES,
@@ -11,7 +10,8 @@ use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::ghostbay::engine::ByteStream;
 use crate::ghostbay::objects::{self, ObjectKey, ObjectRow};
-use crate::ghostbay::{LocalStorageEngine, blob_key, now_ms};
+use crate::ghostbay::open::OpenObject;
+use crate::ghostbay::{blob_key, now_ms};
 use crate::oci::{RepositoryName, Role};
 
 /// Holders of a blob that a mount without a source looks at. A caller who may read none of so
@@ -24,16 +24,13 @@ pub struct Blob {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
-    key: ObjectKey,
-    object: ObjectRow,
-    storage: Arc<LocalStorageEngine>,
+    object: OpenObject,
 }
 
 impl Blob {
     /// The bytes of `range`, which lies within the blob's size.
     pub fn read(&self, range: Range<u64>) -> ByteStream<'static> {
-        self.storage
-            .read_object(self.key.clone(), &self.object, range)
+        self.object.read(range)
     }
 }
 
@@ -45,19 +42,20 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Blob, RegistryError> {
-        let rows = self.storage.catalog().read()?;
-        let object = if rows.contains(&BLOB_LINKS, &ContentKey::new(repository, digest))? {
-            self.object(&rows, digest)?
-        } else {
-            None
+        let linked = {
+            let rows = self.storage.catalog().read()?;
+            rows.contains(&BLOB_LINKS, &ContentKey::new(repository, digest))?
+        };
+        let (bucket, key) = (&self.options.bucket, blob_key(digest));
+        let object = match linked {
+            true => self.storage.open_object(bucket, &key)?,
+            false => None,
         };
         let object = object.ok_or_else(|| unknown(repository, digest))?;
         Ok(Blob {
             digest: *digest,
-            size: object.size,
-            key: ObjectKey::new(self.options.bucket.as_str(), blob_key(digest)),
+            size: object.row.size,
             object,
-            storage: self.storage.clone(),
         })
     }
 

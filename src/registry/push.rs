@@ -64,6 +64,7 @@ impl Registry {
         if put.tags.len() > TAGS_PER_PUSH_MAX {
             return Err(RegistryError::TooManyTags(put.tags.len()));
         }
+        self.storage.check_room()?;
         let policy = self.options.missing_references;
         let push = if put.bytes.len() < BLOCKING_BYTES_MIN {
             Push::prepare(repository, put, policy)?

@@ -15,6 +15,7 @@ mod manifests;
 mod paths;
 mod policy;
 mod retention;
+mod space;
 mod start;
 mod stop;
 mod transport;

@@ -8,6 +8,7 @@
 mod action;
 mod check;
 mod client;
+mod compact;
 mod content;
 mod expected;
 mod ext4;

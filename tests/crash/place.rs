@@ -54,7 +54,12 @@ impl Place {
     }
 
     fn server(&self) -> ServerBuilder {
-        let mut variables = vec![("DRIFT_SERVER_API_PORT", self.port.as_str())];
+        let mut variables = vec![
+            ("DRIFT_SERVER_API_PORT", self.port.as_str()),
+            // Space is given back as soon as it can be, so that kills meet that too.
+            ("DRIFT_BACKUP_KEEP_HOURS", "0"),
+            ("DRIFT_GC_INTERVAL", "100ms"),
+        ];
         variables.extend(
             self.store
                 .as_deref()

@@ -1,11 +1,15 @@
 //! GhostBay through its public face, on a real directory.
 
 mod backup;
+mod compact;
 mod damage;
+mod du;
 mod multipart;
 mod objects;
 mod rebuild;
+mod reclaim;
 mod restart;
+mod room;
 mod salvage;
 mod support;
 mod uploads;

@@ -66,10 +66,12 @@ async fn a_put_replaces_and_a_delete_frees() {
     let one = live_bytes(&engine);
     put(&engine, "things", "key", &pattern(2, 500_000)).await;
     assert_eq!(live_bytes(&engine), one, "the replaced bytes still count");
+    assert_eq!(freed_bytes(&engine), 500_000);
     assert!(engine.delete_object("things", "key").await.unwrap());
     assert!(!engine.delete_object("things", "key").await.unwrap());
     assert_eq!(get(&engine, "things", "key").await, None);
     assert_eq!(live_bytes(&engine), 0);
+    assert_eq!(freed_bytes(&engine), 1_000_000);
 }
 
 #[tokio::test]

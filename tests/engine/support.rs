@@ -7,6 +7,7 @@ use drift::digest::{Algorithm, Digest};
 use drift::ghostbay::catalog::{Rows, Transaction};
 use drift::ghostbay::engine::{ByteStream, GetObjectRequest, PutObjectRequest, StorageEngine};
 use drift::ghostbay::pack::accounts::PACKS;
+use drift::ghostbay::pack::freed::FREED_EXTENTS;
 use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError, blob_key};
 use futures::StreamExt;
 
@@ -98,6 +99,15 @@ pub fn live_bytes(engine: &LocalStorageEngine) -> u64 {
         .sum()
 }
 
+/// Bytes of bodies that have lost their last owner and were not given back yet.
+pub fn freed_bytes(engine: &LocalStorageEngine) -> u64 {
+    let rows = engine.catalog().read().unwrap();
+    rows.scan(&FREED_EXTENTS, &[], None)
+        .unwrap()
+        .map(|row| row.unwrap().1.length)
+        .sum()
+}
+
 /// Length of all pack files.
 pub fn pack_bytes(engine: &LocalStorageEngine) -> u64 {
     std::fs::read_dir(engine.directory().join("packs"))
@@ -124,7 +134,9 @@ pub fn all_rows(engine: &LocalStorageEngine) -> StoredRows {
 /// index changes.
 pub fn content_rows(engine: &LocalStorageEngine) -> StoredRows {
     let mut rows = all_rows(engine);
-    rows.retain(|key, _| key[0] > 0x02);
+    // A new index also notes which packs hold more than it knows, at no extent's place.
+    let is_mark = |key: &[u8]| key[0] == FREED_EXTENTS.info().id && key.ends_with(&[0; 8]);
+    rows.retain(|key, _| key[0] > 0x02 && !is_mark(key));
     rows
 }
 

@@ -62,7 +62,7 @@ pub async fn check(
         .await
         .map_err(|error| format!("it does not open: {error:?}"))?;
     for (history, (acknowledged, begun)) in histories.iter().zip(&possible.0) {
-        let found = observe(&running.registry, history).await?;
+        let found = observe(&running, history).await?;
         let states = &history.states[*acknowledged..=(*begun).min(history.states.len() - 1)];
         if !states.contains(&found) {
             return Err(format!(

@@ -31,13 +31,13 @@ async fn run(seed: u64, fault: Fault, tally: &mut Tally) -> Result<bool, String>
     let mut client = Client::new(0, &disk, seed);
     let running = open(&disk).await.unwrap();
     for _ in 0..STEPS_BEFORE {
-        if let Some(Outcome::Failed(error)) = client.step(&running.registry).await {
+        if let Some(Outcome::Failed(error)) = client.step(&running).await {
             panic!("a request failed on a good disk: {error:?}");
         }
     }
     disk.set_fault(Some(fault));
     for _ in 0..STEPS_DURING {
-        if let Some(Outcome::Failed(error)) = client.step(&running.registry).await {
+        if let Some(Outcome::Failed(error)) = client.step(&running).await {
             tally.failed += 1;
             let passing = match &error {
                 drift::registry::RegistryError::Storage(storage) => storage.is_passing(),
@@ -68,11 +68,11 @@ async fn run(seed: u64, fault: Fault, tally: &mut Tally) -> Result<bool, String>
         return Err(format!("it is mended and does not say so: {error:?}"));
     }
     for _ in 0..3 {
-        if let Some(Outcome::Failed(error)) = client.step(&running.registry).await {
+        if let Some(Outcome::Failed(error)) = client.step(&running).await {
             return Err(format!("it fails on a mended disk: {error:?}"));
         }
     }
-    let found = observe(&running.registry, &client.history).await?;
+    let found = observe(&running, &client.history).await?;
     let last = client.history.states.last().unwrap();
     if found != *last {
         return Err(difference(&found, last));
@@ -100,7 +100,7 @@ async fn run(seed: u64, fault: Fault, tally: &mut Tally) -> Result<bool, String>
 
 /// Reads go on while writes fail; what the failed request has done is one of two things.
 async fn settle(running: &Running, client: &mut Client) -> Result<(), String> {
-    let found = observe(&running.registry, &client.history)
+    let found = observe(running, &client.history)
         .await
         .map_err(|what| format!("reads do not go on: {what}"))?;
     let states = &mut client.history.states;
@@ -116,7 +116,7 @@ async fn settle(running: &Running, client: &mut Client) -> Result<(), String> {
 async fn mended(running: &Running, client: &mut Client) -> Result<(), String> {
     let mut error = String::new();
     for _ in 0..PATIENCE {
-        match observe(&running.registry, &client.history).await {
+        match observe(running, &client.history).await {
             Ok(found) => {
                 let states = &client.history.states;
                 let last = states.len() - 1;
@@ -124,7 +124,7 @@ async fn mended(running: &Running, client: &mut Client) -> Result<(), String> {
                     return Err(difference(&found, &states[last]));
                 }
                 client.settle(found);
-                match client.step(&running.registry).await {
+                match client.step(running).await {
                     Some(Outcome::Failed(failed)) => error = format!("{failed:?}"),
                     Some(Outcome::Acknowledged) => return Ok(()),
                     None => continue,

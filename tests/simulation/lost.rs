@@ -13,7 +13,7 @@ use crate::check::{Possible, check, crash_once};
 use crate::model::History;
 use crate::sensitivity::{ShownBy, shown_by};
 use crate::workload::STORE;
-use crate::{images, record, record_with_checkpoints, runtime, seed};
+use crate::{Work, images, record, record_with_checkpoints, record_work, runtime, seed};
 
 /// What the log has promised to keep through a power cut: what was acknowledged when it was last
 /// synced, whether that sync was left out of the trace or not.
@@ -135,6 +135,7 @@ fn an_index_that_is_lost_in_a_crash_comes_back_from_the_log() {
     for seed in (0..traces).map(|trace| first.wrapping_add(trace)) {
         let outcome = runtime().block_on(async {
             let (trace, histories) = match seed % 2 {
+                0 if seed % 4 == 0 => record_work(Work::OfSpace, 2, seed).await,
                 0 => record(2, seed).await,
                 _ => record_with_checkpoints(seed).await,
             };

@@ -62,23 +62,38 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
+/// What clients do.
+#[derive(Clone, Copy)]
+enum Work {
+    OfAllKinds,
+    /// Taking space and giving it back.
+    OfSpace,
+}
+
 /// Lets clients work on a new store, restarted now and then, and gives back what was done.
 async fn record(clients: usize, seed: u64) -> (Trace, Vec<History>) {
+    record_work(Work::OfAllKinds, clients, seed).await
+}
+
+async fn record_work(work: Work, clients: usize, seed: u64) -> (Trace, Vec<History>) {
     let disk = SimDisk::default();
     let mut clients: Vec<Client> = (0..clients)
         .map(|number| Client::new(number, &disk, seed))
         .collect();
     for _ in 0..3 {
         let running = open(&disk).await.unwrap();
-        let work = clients.iter_mut().map(async |client| {
+        let steps = clients.iter_mut().map(async |client| {
             for _ in 0..STEPS / 3 {
-                if let Some(workload::Outcome::Failed(error)) = client.step(&running.registry).await
-                {
+                let done = match work {
+                    Work::OfAllKinds => client.step(&running).await,
+                    Work::OfSpace => client.step_of_space(&running).await,
+                };
+                if let Some(workload::Outcome::Failed(error)) = done {
                     panic!("a request failed on a good disk: {error:?}");
                 }
             }
         });
-        futures::future::join_all(work).await;
+        futures::future::join_all(steps).await;
         running.storage.close().await;
     }
     let histories = clients.into_iter().map(|client| client.history).collect();
@@ -92,7 +107,7 @@ async fn record_with_checkpoints(seed: u64) -> (Trace, Vec<History>) {
     for _ in 0..3 {
         let running = open_with(&disk, Some(8 << 10)).await.unwrap();
         for _ in 0..STEPS / 3 {
-            client.step(&running.registry).await;
+            client.step(&running).await;
         }
         running.storage.close().await;
     }
@@ -109,12 +124,12 @@ async fn chain(seed: u64, rounds: u64) -> Result<Tally, String> {
         let disk = SimDisk::on(image.clone());
         let running = open(&disk).await.map_err(|error| format!("{error:?}"))?;
         client.continue_on(&disk);
-        let found = observe(&running.registry, &client.history).await?;
+        let found = observe(&running, &client.history).await?;
         client.settle(found);
         let mut possible = Possible::newest(std::slice::from_ref(&client.history));
         let start = possible.clone();
         for _ in 0..STEPS / 3 {
-            if let Some(workload::Outcome::Failed(error)) = client.step(&running.registry).await {
+            if let Some(workload::Outcome::Failed(error)) = client.step(&running).await {
                 return Err(format!("round {round}: a request failed: {error:?}"));
             }
         }
@@ -144,8 +159,8 @@ async fn chain(seed: u64, rounds: u64) -> Result<Tally, String> {
     Ok(tally)
 }
 
-/// Crashes traces of `clients` until `images` have been checked, on two threads.
-fn crash_many(clients: usize, images: u64) -> Tally {
+/// Crashes traces of `clients` that do such work until `images` have been checked, on two threads.
+fn crash_many(work: Work, clients: usize, images: u64) -> Tally {
     let first = seed();
     let traces = match number("DRIFT_SIM_SEED") {
         Some(_) => 1,
@@ -163,7 +178,7 @@ fn crash_many(clients: usize, images: u64) -> Tally {
                     }
                     let seed = first.wrapping_add(trace);
                     let outcome = runtime().block_on(async {
-                        let (trace, histories) = record(clients, seed).await;
+                        let (trace, histories) = record_work(work, clients, seed).await;
                         crash(
                             (&Image::default(), &Possible::first(histories.len())),
                             &trace,
@@ -188,13 +203,19 @@ fn crash_many(clients: usize, images: u64) -> Tally {
 
 #[test]
 fn no_crash_of_one_client_breaks_a_promise() {
-    let tally = crash_many(1, images());
+    let tally = crash_many(Work::OfAllKinds, 1, images());
     println!("{tally:?}");
 }
 
 #[test]
 fn no_crash_of_clients_that_share_commits_breaks_a_promise() {
-    let tally = crash_many(4, images());
+    let tally = crash_many(Work::OfAllKinds, 4, images());
+    println!("{tally:?}");
+}
+
+#[test]
+fn no_crash_of_clients_whose_space_is_given_back_and_compacted_breaks_a_promise() {
+    let tally = crash_many(Work::OfSpace, 2, images() / 4);
     println!("{tally:?}");
 }
 

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use drift::digest::Digest;
-use drift::ghostbay::engine::ByteStream;
+use drift::ghostbay::engine::{ByteStream, GetObjectRequest, StorageEngine};
 use drift::ghostbay::uploads::UploadId;
 use drift::oci::{Reference, RepositoryName, Tag};
-use drift::registry::{Page, Registry, RegistryError};
+use drift::registry::{Page, RegistryError};
 use futures::StreamExt;
+
+use crate::workload::{Running, sha256};
+
+/// Keys of objects; so few that they are replaced and copied over often.
+pub const OBJECTS: [&str; 3] = ["one", "two", "three"];
 
 /// A repository as its client sees it.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -21,6 +26,13 @@ pub struct Repository {
     pub tags: BTreeMap<Tag, Digest>,
     /// Uploads under way and the bytes that they hold.
     pub uploads: BTreeMap<UploadId, u64>,
+    /// Objects beside the registry's, by key, and the digests of their contents.
+    pub objects: BTreeMap<String, Digest>,
+}
+
+/// The bucket of a repository's objects beside the registry's.
+pub fn bucket(name: &RepositoryName) -> String {
+    name.as_str().replace('/', "-") + "-objects"
 }
 
 /// All repositories of one client.
@@ -39,7 +51,8 @@ pub struct History {
 
 /// Reads what a registry has of a client's. An answer that is neither a whole one nor "there is
 /// none" is an error.
-pub async fn observe(registry: &Registry, history: &History) -> Result<State, String> {
+pub async fn observe(running: &Running, history: &History) -> Result<State, String> {
+    let Running { registry, storage } = running;
     let mut state = State::new();
     for name in history.states[0].keys() {
         let mut found = Repository::default();
@@ -90,6 +103,21 @@ pub async fn observe(registry: &Registry, history: &History) -> Result<State, St
                 Err(error) => return Err(format!("upload {id}: {error:?}")),
             }
         }
+        let bucket = bucket(name);
+        for key in OBJECTS {
+            let request = GetObjectRequest {
+                bucket: bucket.clone(),
+                key: key.to_owned(),
+                range: None,
+            };
+            let object = storage.get_object(request).await;
+            let Some(object) = object.map_err(|error| format!("object {key}: {error:#}"))? else {
+                continue;
+            };
+            let read = collect(object.data).await;
+            let read = read.map_err(|error| format!("I4: object {key}: {error:#}"))?;
+            found.objects.insert(key.to_owned(), sha256(&read));
+        }
         state.insert(name.clone(), found);
     }
     Ok(state)
@@ -124,6 +152,11 @@ pub fn difference(found: &State, expected: &State) -> String {
             "tags",
             format!("{:?}", found.tags),
             format!("{:?}", expected.tags),
+        );
+        compare(
+            "objects",
+            format!("{:?}", found.objects),
+            format!("{:?}", expected.objects),
         );
         compare(
             "uploads",

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drift::ghostbay::disk::{Disk, SyncPoint};
 use drift::ghostbay::sim::crash::Random;
@@ -11,19 +12,22 @@ use drift::ghostbay::{LocalStorageEngine, full_copy, restore};
 
 use crate::check::{Possible, check};
 use crate::model::History;
-use crate::workload::{Client, Running, STORE, open};
+use crate::workload::{Client, Running, STORE, open, open_keeping};
 use crate::{STEPS, runtime, seed};
 
 const INDEX: &str = "index.redb";
 const BACKUP: &str = "/backups/one";
 const COPY: &str = "/copies/one";
 
+/// What a backup needs is not given back while the test runs.
+const KEEP: Duration = Duration::from_secs(3600);
+
 /// Traces of each command.
 const TRACES: u64 = 6;
 
 async fn work(running: &Running, client: &mut Client) {
     for _ in 0..STEPS / 2 {
-        client.step(&running.registry).await;
+        client.step(running).await;
     }
 }
 
@@ -82,7 +86,7 @@ async fn crash_restores(seed: u64) -> Result<(), String> {
     let mut random = Random::new(seed);
     let disk = SimDisk::default();
     let mut client = Client::new(0, &disk, seed);
-    let running = open(&disk).await.unwrap();
+    let running = open_keeping(&disk, None, KEEP).await.unwrap();
     work(&running, &mut client).await;
     disk.create_directory(Path::new(BACKUP).parent().unwrap())
         .unwrap();
@@ -171,7 +175,7 @@ async fn crash_copies(seed: u64) -> Result<(), String> {
     let mut random = Random::new(seed);
     let disk = SimDisk::default();
     let mut client = Client::new(0, &disk, seed);
-    let running = open(&disk).await.unwrap();
+    let running = open_keeping(&disk, None, KEEP).await.unwrap();
     work(&running, &mut client).await;
     running.storage.close().await;
     drop(running);
@@ -181,7 +185,7 @@ async fn crash_copies(seed: u64) -> Result<(), String> {
     if is_second {
         copy_on(&disk).await?;
     }
-    let running = open(&disk).await.unwrap();
+    let running = open_keeping(&disk, None, KEEP).await.unwrap();
     work(&running, &mut client).await;
     running.storage.close().await;
     drop(running);

@@ -7,7 +7,7 @@ use drift::ghostbay::sim::{Image, SimDisk, Trace};
 use crate::check::{Possible, crash};
 use crate::model::{History, observe};
 use crate::workload::{Client, Outcome, open};
-use crate::{record, runtime, seed};
+use crate::{Work, record_work, runtime, seed};
 
 /// Traces and crash images of each that have to be enough to notice.
 const TRACES: u64 = 20;
@@ -18,10 +18,15 @@ const COMMIT_SYNCS: usize = 2;
 
 /// Whether crashes of mutilated traces break a promise.
 fn is_noticed(mutilate: impl Fn(&Trace) -> Trace) -> bool {
+    is_noticed_in(Work::OfAllKinds, mutilate)
+}
+
+/// As [`is_noticed`], of clients that do such work.
+fn is_noticed_in(work: Work, mutilate: impl Fn(&Trace) -> Trace) -> bool {
     let first = seed();
     for seed in (0..TRACES).map(|trace| first.wrapping_add(trace)) {
         let outcome = runtime().block_on(async {
-            let (trace, histories) = record(1, seed).await;
+            let (trace, histories) = record_work(work, 1, seed).await;
             crash(
                 (&Image::default(), &Possible::first(histories.len())),
                 &mutilate(&trace),
@@ -109,7 +114,7 @@ fn the_name_of_a_fresh_index_that_is_not_synced_is_noticed() {
     assert!(noticed);
 }
 
-/// As [`record`], with a sync of the index that fails on the way.
+/// As [`record_work`], with a sync of the index that fails on the way.
 async fn record_a_failed_sync(seed: u64) -> (Trace, Vec<History>) {
     let disk = SimDisk::default();
     let mut client = Client::new(0, &disk, seed);
@@ -118,13 +123,23 @@ async fn record_a_failed_sync(seed: u64) -> (Trace, Vec<History>) {
         if step == 8 {
             disk.fail_next_sync(SyncPoint::Index);
         }
-        if let Some(Outcome::Failed(_)) = client.step(&running.registry).await {
-            let found = observe(&running.registry, &client.history).await.unwrap();
+        if let Some(Outcome::Failed(_)) = client.step(&running).await {
+            let found = observe(&running, &client.history).await.unwrap();
             client.settle(found);
         }
     }
     running.storage.close().await;
     (disk.trace(), vec![client.history])
+}
+
+#[test]
+fn space_that_is_given_back_before_the_release_is_durable_is_noticed() {
+    // The release is one of the last few commits before the punch, and the bytes are older.
+    let noticed = (1..=3).any(|commits| {
+        let early = |trace: &Trace| trace.punched_before(SyncPoint::Index, commits * COMMIT_SYNCS);
+        is_noticed_in(Work::OfSpace, early)
+    });
+    assert!(noticed);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! A client that does random things, one after the other, and notes what was acknowledged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use drift::digest::{Algorithm, Digest};
-use drift::ghostbay::engine::ByteStream;
+use drift::ghostbay::compact::plan::Decision;
+use drift::ghostbay::engine::{ByteStream, CopyObjectRequest, PutObjectRequest, StorageEngine};
 use drift::ghostbay::sim::SimDisk;
 use drift::ghostbay::sim::crash::Random;
 use drift::ghostbay::uploads::{Append, UploadId};
@@ -12,8 +14,9 @@ use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError};
 use drift::oci::{Reference, RepositoryName, Tag};
 use drift::registry::{PutManifest, Registry, RegistryError, RegistryOptions};
 use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
 
-use crate::model::{History, Repository, State};
+use crate::model::{History, OBJECTS, Repository, State, bucket};
 
 pub const STORE: &str = "/store";
 const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -29,20 +32,29 @@ pub async fn open(disk: &SimDisk) -> Result<Running, StorageError> {
     open_with(disk, None).await
 }
 
-/// As [`open`], with a checkpoint whenever the change log has grown by so many bytes.
+/// As [`open`], with a checkpoint whenever the change log has grown by so many bytes. Nothing stays of
+/// it, nor of what was deleted, but what there is to fall back on.
 pub async fn open_with(
     disk: &SimDisk,
     checkpoint_bytes: Option<u64>,
 ) -> Result<Running, StorageError> {
+    open_keeping(disk, checkpoint_bytes, Duration::ZERO).await
+}
+
+/// As [`open_with`], with a store that keeps what backups of the time before need.
+pub async fn open_keeping(
+    disk: &SimDisk,
+    checkpoint_bytes: Option<u64>,
+    keep: Duration,
+) -> Result<Running, StorageError> {
     let mut options = EngineOptions {
         index_cache_bytes: 1 << 20,
         checkpoint_bytes,
-        // Nothing stays of the log but what there is to fall back on.
-        keep: std::time::Duration::ZERO,
+        keep,
         ..EngineOptions::default()
     };
     // Nothing happens by the clock, so that a seed gives the same trace.
-    options.packs.idle_trim = std::time::Duration::from_secs(3600);
+    options.packs.idle_trim = Duration::from_secs(3600);
     let storage = LocalStorageEngine::open_on(Arc::new(disk.clone()), STORE, options).await?;
     let registry = Registry::new(Arc::new(storage.clone()), RegistryOptions::default());
     Ok(Running { storage, registry })
@@ -157,9 +169,10 @@ impl Client {
     }
 
     /// Does one thing. `None` if there was nothing to do it with.
-    pub async fn step(&mut self, registry: &Registry) -> Option<Outcome> {
+    pub async fn step(&mut self, running: &Running) -> Option<Outcome> {
         let name = self.name();
-        match self.random.below(14) {
+        let Running { storage, registry } = running;
+        match self.random.below(20) {
             0..=2 => self.push_blob(registry, name).await,
             3 => self.start_upload(registry, name).await,
             4 | 5 => self.append(registry, name).await,
@@ -168,6 +181,11 @@ impl Client {
             8..=10 => self.push_manifest(registry, name).await,
             11 => self.delete_tag(registry, name).await,
             12 => self.delete_manifest(registry, name).await,
+            14 | 15 => self.put_object(storage, name).await,
+            16 => self.copy_object(storage, name).await,
+            17 => self.delete_object(storage, name).await,
+            18 => self.reclaim(storage).await,
+            19 => self.compact(storage).await,
             _ => match self.random.below(3) {
                 0 => self.cancel(registry, name).await,
                 _ => self.delete_blob(registry, name).await,
@@ -386,6 +404,120 @@ impl Client {
             return self.end(Ok(()));
         }
         self.end(result)
+    }
+}
+
+impl Client {
+    /// What became of a request to the store itself.
+    fn end_of_object<T>(&mut self, result: anyhow::Result<T>) -> Option<Outcome> {
+        self.end(
+            result.map_err(|error| match error.downcast::<StorageError>() {
+                Ok(error) => RegistryError::Storage(error),
+                Err(error) => panic!("not an error of the store: {error:?}"),
+            }),
+        )
+    }
+
+    async fn put_object(
+        &mut self,
+        storage: &LocalStorageEngine,
+        name: RepositoryName,
+    ) -> Option<Outcome> {
+        let key = self.choose(OBJECTS.into_iter())?;
+        let bytes = self.bytes();
+        self.begin(|state| {
+            let objects = &mut state.get_mut(&name).unwrap().objects;
+            objects.insert(key.to_owned(), sha256(&bytes));
+        });
+        let request = PutObjectRequest {
+            bucket: bucket(&name),
+            key: key.to_owned(),
+            content_type: String::new(),
+            content_length: Some(bytes.len() as u64),
+            data: whole(&bytes, None).body,
+        };
+        let result = storage.put_object(request).await;
+        self.end_of_object(result)
+    }
+
+    async fn copy_object(
+        &mut self,
+        storage: &LocalStorageEngine,
+        name: RepositoryName,
+    ) -> Option<Outcome> {
+        let objects = self.state()[&name].objects.clone();
+        let (source, digest) = self.choose(objects.into_iter())?;
+        let key = self.choose(OBJECTS.into_iter())?;
+        self.begin(|state| {
+            let objects = &mut state.get_mut(&name).unwrap().objects;
+            objects.insert(key.to_owned(), digest);
+        });
+        let request = CopyObjectRequest {
+            source_bucket: bucket(&name),
+            source_key: source,
+            bucket: bucket(&name),
+            key: key.to_owned(),
+        };
+        let result = storage.copy_object(request).await;
+        self.end_of_object(result)
+    }
+
+    async fn delete_object(
+        &mut self,
+        storage: &LocalStorageEngine,
+        name: RepositoryName,
+    ) -> Option<Outcome> {
+        let objects = self.state()[&name].objects.clone();
+        let (key, _) = self.choose(objects.into_iter())?;
+        self.begin(|state| {
+            state.get_mut(&name).unwrap().objects.remove(&key);
+        });
+        let result = storage.delete_object(&bucket(&name), &key).await;
+        self.end_of_object(result)
+    }
+
+    /// Does one thing of those that take space and give it back.
+    pub async fn step_of_space(&mut self, running: &Running) -> Option<Outcome> {
+        let name = self.name();
+        let Running { storage, .. } = running;
+        match self.random.below(10) {
+            0..=3 => self.put_object(storage, name).await,
+            4 => self.copy_object(storage, name).await,
+            5 | 6 => self.delete_object(storage, name).await,
+            7 | 8 => self.reclaim(storage).await,
+            _ => self.compact(storage).await,
+        }
+    }
+
+    /// Gives back the space of all that was deleted, which changes nothing that anybody sees.
+    async fn reclaim(&mut self, storage: &LocalStorageEngine) -> Option<Outcome> {
+        self.begin(|_| ());
+        match storage.reclaim().await {
+            // Nothing was written.
+            Ok(done) if done.extents == 0 && done.packs == 0 => None,
+            result => self.end(result.map_err(RegistryError::Storage)),
+        }
+    }
+}
+
+impl Client {
+    /// Rewrites every pack, whatever is alive in it, which changes nothing that anybody sees.
+    async fn compact(&mut self, storage: &LocalStorageEngine) -> Option<Outcome> {
+        self.begin(|_| ());
+        let storage = storage.clone();
+        let compacted = tokio::task::spawn_blocking(move || {
+            let compactor = storage.compactor();
+            let mut plan = compactor.plan()?;
+            for pack in &mut plan.packs {
+                pack.decision = Decision::Rewrite;
+            }
+            compactor.execute(&plan, 0, &CancellationToken::new())
+        });
+        match compacted.await.unwrap() {
+            // Nothing was written.
+            Ok(done) if done.packs == 0 => None,
+            result => self.end(result.map_err(RegistryError::Storage)),
+        }
     }
 }
 

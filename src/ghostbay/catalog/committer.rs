@@ -39,6 +39,9 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(15);
 pub trait SmallBodies: Send {
     /// Appends the bodies and makes them durable; one extent for each, in order.
     fn append(&mut self, bodies: &[&SmallBody]) -> io::Result<Vec<Extent>>;
+
+    /// Nothing was appended for a while: what is held for appending may be used otherwise.
+    fn rest(&mut self);
 }
 
 /// Where the committer tells each committed transaction.
@@ -192,6 +195,7 @@ impl Committer {
             let first = match queue.recv_timeout(LOOK_INTERVAL) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
+                    self.bodies.rest();
                     // A read may have found the index failed: it comes back without a write.
                     self.see_to_index();
                     continue;

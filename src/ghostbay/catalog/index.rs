@@ -48,6 +48,15 @@ impl IndexPlace {
         }
     }
 
+    /// Copies the rows to a fresh file, which takes this one's name once it is durable; what is free in
+    /// this one is not in that. Nobody has it open.
+    pub fn write_anew(&self) -> Result<(), CatalogError> {
+        let Some(old) = self.view()? else {
+            return Ok(());
+        };
+        self.make(|fresh| copy(&*old.read()?, fresh)).map(drop)
+    }
+
     /// Makes an index: it gets its name only when `fill` has committed all that belongs in it, in
     /// place of whatever had that name (ORDERING.md, O5).
     pub(super) fn make(

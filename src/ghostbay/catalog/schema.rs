@@ -17,7 +17,8 @@ pub enum MetaRow {
     /// A number: `schema` (version), `sequence` (of the last transaction), `node` (0 to 65535,
     /// the upper bits of the pack ids that this writer gives out), `log_gaps` (how often the
     /// change log was found not to reach the index), `branch` (of the store's history; absent
-    /// before the first restore).
+    /// before the first restore), `next_pack` (a counter that no pack of this writer's has had;
+    /// absent before the first pack was removed).
     Number(u64),
     /// An identity: `store`.
     Id([u8; 16]),
@@ -105,6 +106,16 @@ pub fn branch(rows: &impl Rows) -> Result<u64, CatalogError> {
 /// Notes the branch of the store's history.
 pub fn set_branch(transaction: &mut Transaction<'_>, branch: u64) -> Result<(), CatalogError> {
     set_number(transaction, "branch", branch)
+}
+
+/// A counter that no pack of this writer's has had, as far as packs were removed.
+pub fn next_pack(rows: &impl Rows) -> Result<u64, CatalogError> {
+    Ok(number(rows, "next_pack")?.unwrap_or(0))
+}
+
+/// Notes a counter that no pack of this writer's has had.
+pub fn set_next_pack(transaction: &mut Transaction<'_>, next: u64) -> Result<(), CatalogError> {
+    set_number(transaction, "next_pack", next)
 }
 
 /// The store's identity, made when the store was.

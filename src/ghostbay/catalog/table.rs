@@ -59,6 +59,11 @@ impl<K: Key, V: Value> Table<K, V> {
         writer.into_bytes()
     }
 
+    /// A key as a scan begins behind it: without the table's id.
+    pub fn encode_key(&self, key: &K) -> Vec<u8> {
+        self.key(key).split_off(1)
+    }
+
     /// The row that is stored under an encoded key, which begins with the table's id.
     pub fn open_row(&self, key: &[u8], stored: &[u8]) -> Result<(K, V), CatalogError> {
         self.decode_row((key.to_vec(), stored.to_vec()))

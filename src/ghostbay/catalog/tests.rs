@@ -55,6 +55,8 @@ impl SmallBodies for Bodies {
             })
             .collect()
     }
+
+    fn rest(&mut self) {}
 }
 
 fn place(directory: &Path) -> IndexPlace {

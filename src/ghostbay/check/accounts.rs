@@ -8,6 +8,7 @@ use crate::ghostbay::catalog::{Key, Rows, Snapshot, Table, Transaction, Value};
 use crate::ghostbay::multipart::PARTS;
 use crate::ghostbay::objects::OBJECTS;
 use crate::ghostbay::pack::accounts::{ExtentKey, ExtraOwners, PACKS, PackRow, SHARED_EXTENTS};
+use crate::ghostbay::pack::freed::FREED_EXTENTS;
 use crate::ghostbay::pack::record::{HEADER_BYTES, footprint, record_end};
 use crate::ghostbay::pack::{Extent, PackId};
 use crate::ghostbay::uploads::UPLOADS;
@@ -25,6 +26,7 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), CheckError> {
     let mut from = PackId::from_bits(0);
     loop {
         let (places, next) = gather(run, &snapshot, from)?;
+        freed_but_owned(run, &snapshot, &places, from, next)?;
         compare(run, &snapshot, places, from, next)?;
         match next {
             Some(pack) => from = pack,
@@ -33,7 +35,7 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), CheckError> {
     }
 }
 
-/// The places in the packs from `from` on, as many packs as there is room for; and the first pack
+/// The places in the packs from `from` on in order, as many packs as there is room for; and the first pack
 /// that there was none for.
 #[derive(Default)]
 struct Gathered {
@@ -83,6 +85,9 @@ fn gather(
     each(snapshot, &OBJECTS, |row| add(run, &mut seen, &row.extents))?;
     each(snapshot, &UPLOADS, |row| add(run, &mut seen, &row.extents))?;
     each(snapshot, &PARTS, |row| add(run, &mut seen, &row.extents))?;
+    for places in gathered.places.values_mut() {
+        places.sort_unstable();
+    }
     Ok((gathered.places, gathered.next))
 }
 
@@ -95,6 +100,52 @@ fn each<K: Key, V: Value>(
     for row in snapshot.inspect(table, &[], None)? {
         if let Ok(row) = row?.row {
             visit(row)?;
+        }
+    }
+    Ok(())
+}
+
+/// Extents that are noted as freed although somebody owns them: their bytes would be given back.
+fn freed_but_owned(
+    run: &mut Run<'_>,
+    snapshot: &Snapshot,
+    places: &Places,
+    from: PackId,
+    next: Option<PackId>,
+) -> Result<(), CheckError> {
+    for row in snapshot.inspect(&FREED_EXTENTS, &[], None)? {
+        let row = row?;
+        let subject = Subject::row(FREED_EXTENTS.info().name, &row.bytes);
+        let Some(key) = row.key else {
+            // Told once, and not in each round.
+            if from == PackId::from_bits(0) {
+                let repair = Repair::remove_stray(row.bytes);
+                run.found(subject, "its key is one that nobody writes", Some(repair))?;
+            }
+            continue;
+        };
+        if key.pack < from || next.is_some_and(|next| key.pack >= next) {
+            continue;
+        }
+        if row.row.is_err() {
+            let repair = Repair::remove_damaged(FREED_EXTENTS, key);
+            run.found(subject, "its row is damaged", Some(repair))?;
+            continue;
+        }
+        let owned = |places: &Vec<Place>| {
+            places
+                .binary_search_by_key(&key.offset, |(offset, _)| *offset)
+                .is_ok()
+        };
+        if places.get(&key.pack).is_some_and(owned) {
+            let reason = format!(
+                "what lies at {} of pack {} is noted as freed, and has an owner",
+                key.offset, key.pack
+            );
+            let repair = Repair::rows("take the note out", move |transaction| {
+                transaction.delete(&FREED_EXTENTS, &key).map(drop)
+            });
+            run.found(subject, reason, Some(repair))?;
         }
     }
     Ok(())
@@ -123,8 +174,7 @@ fn compare(
             }
         }
     }
-    for (pack, mut places) in places {
-        places.sort_unstable();
+    for (pack, places) in places {
         let counted = count(run, snapshot, pack, &places)?;
         match rows.get(&pack) {
             Some(Some(row)) if row.live == counted.live => {}

@@ -4,17 +4,15 @@ use super::finding::{Repair, Subject};
 use super::run::{CheckError, Run};
 use super::tables::mark;
 use crate::digest::{Digest, Hasher};
-use crate::ghostbay::catalog::Rows;
+use crate::ghostbay::catalog::{CatalogError, Rows, Snapshot};
 use crate::ghostbay::multipart::PARTS;
 use crate::ghostbay::objects::{BLOBS_PREFIX, OBJECTS, ObjectKey, ObjectRow, addressed_digest};
 use crate::ghostbay::pack::Extent;
 use crate::ghostbay::pack::accounts::{self, PACKS};
-use crate::ghostbay::pack::reader::read_window;
-use crate::ghostbay::pack::record::{
-    BLOCK_BYTES, HEADER_BYTES, Header, RECORD_ALIGN, Trailer, footprint, trailer_bytes_max,
-    trailer_offset,
-};
-use crate::ghostbay::uploads::{UPLOADS, UploadId, UploadRow};
+use crate::ghostbay::pack::reader::{header_before, header_reach, read_window};
+use crate::ghostbay::pack::record::{Trailer, footprint, trailer_bytes_max, trailer_offset};
+use crate::ghostbay::pinned::pinned;
+use crate::ghostbay::uploads::{UPLOADS, UploadId};
 
 const PHASE: &str = "bytes";
 
@@ -33,10 +31,8 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), CheckError> {
         };
         after = Some(last.bytes[1..].to_vec());
         for row in objects {
-            if let (Some(key), Ok(object)) = (row.key, row.row)
-                && object.damaged_ms.is_none()
-            {
-                check_object(run, total, &key, &object)?;
+            if let (Some(key), Ok(_)) = (row.key, row.row) {
+                check_object(run, total, &key)?;
             }
         }
     }
@@ -48,8 +44,8 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), CheckError> {
         };
         after = Some(last.bytes[1..].to_vec());
         for row in uploads {
-            if let (Some(id), Ok(upload)) = (row.key, row.row) {
-                check_upload(run, total, id, &upload)?;
+            if let (Some(id), Ok(_)) = (row.key, row.row) {
+                check_upload(run, total, id)?;
             }
         }
     }
@@ -61,55 +57,65 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), CheckError> {
         };
         after = Some(last.bytes[1..].to_vec());
         for row in parts {
-            let Ok(part) = row.row else { continue };
-            if let Err(fault) = read_all(run, total, &part.extents, None)? {
+            let (Some(key), Ok(_)) = (row.key, row.row) else {
+                continue;
+            };
+            let look = |rows: &Snapshot| rows.get_sound(&PARTS, &key);
+            let store = run.store();
+            let Some(held) = pinned(store, &store.space, look)? else {
+                continue;
+            };
+            if let Err(fault) = read_all(run, total, &held.row.extents, None)? {
                 run.found(Subject::row(PARTS.info().name, &row.bytes), fault, None)?;
             }
         }
     }
 }
 
-fn check_object(
-    run: &mut Run<'_>,
-    total: u64,
-    key: &ObjectKey,
-    object: &ObjectRow,
-) -> Result<(), CheckError> {
+fn check_object(run: &mut Run<'_>, total: u64, key: &ObjectKey) -> Result<(), CheckError> {
     let addressed = run.store().is_addressed(&key.bucket) && key.key.starts_with(BLOBS_PREFIX);
-    let digest = match addressed {
-        true => addressed_digest(&key.key).ok().flatten(),
-        false => object.digest,
-    };
     // A second look: the first may have met a disk that failed for a moment.
     for look in 0..2 {
+        let whole = |row: ObjectRow| row.damaged_ms.is_none().then_some(row);
+        let look_up =
+            |rows: &Snapshot| Ok::<_, CatalogError>(rows.get_sound(&OBJECTS, key)?.and_then(whole));
+        let store = run.store();
+        // Its bytes stay while they are read. What was deleted meanwhile is nobody's any more.
+        let Some(held) = pinned(store, &store.space, look_up)? else {
+            return Ok(());
+        };
+        let object = held.row;
+        let digest = match addressed {
+            true => addressed_digest(&key.key).ok().flatten(),
+            false => object.digest,
+        };
         let Err(fault) = read_all(run, total, &object.extents, digest)? else {
             return Ok(());
         };
-        // What was replaced or deleted meanwhile is nobody's any more.
         let now = run.store().read()?.get_sound(&OBJECTS, key)?;
         if now.is_none_or(|now| now.extents != object.extents || now.damaged_ms.is_some()) {
             return Ok(());
         }
         if look == 1 {
-            run.found(Subject::Object(key.clone()), fault, mark(key, object))?;
+            run.found(Subject::Object(key.clone()), fault, mark(key, &object))?;
         }
     }
     Ok(())
 }
 
-fn check_upload(
-    run: &mut Run<'_>,
-    total: u64,
-    id: UploadId,
-    upload: &UploadRow,
-) -> Result<(), CheckError> {
-    let extents = &upload.extents;
-    let Err(fault) = read_all(run, total, extents, None)? else {
+fn check_upload(run: &mut Run<'_>, total: u64, id: UploadId) -> Result<(), CheckError> {
+    let look = |rows: &Snapshot| rows.get_sound(&UPLOADS, &id);
+    let store = run.store();
+    let Some(held) = pinned(store, &store.space, look)? else {
+        return Ok(());
+    };
+    let upload = held.row;
+    let Err(fault) = read_all(run, total, &upload.extents, None)? else {
         return Ok(());
     };
     // It may have been finished or cancelled meanwhile.
     let now = run.store().read()?.get_sound(&UPLOADS, &id)?;
-    if now.is_none_or(|now| !now.extents.starts_with(extents.as_slice())) {
+    if now.is_none_or(|now| !now.extents.starts_with(&upload.extents)) {
         return Ok(());
     }
     let drop = Repair::rows("drop it, so that it is begun again", move |transaction| {
@@ -121,7 +127,7 @@ fn check_upload(
     });
     let subject = Subject::Upload {
         id: id.to_string(),
-        scope: Some(upload.scope.clone()),
+        scope: Some(upload.scope),
     };
     run.found(subject, fault, Some(drop))
 }
@@ -190,22 +196,15 @@ fn check_frame(run: &Run<'_>, extent: &Extent, body_crc: u32) -> Result<(), Stri
     Trailer::decode(&bytes, extent.length)
         .map_err(|error| format!("the trailer of its record in pack {pack}: {error}"))?;
 
-    // A body that begins on a block lies up to a block behind its header, and what lies between
-    // them is zeros: the header is the last of it that is not.
-    let before = match offset % BLOCK_BYTES {
-        0 => BLOCK_BYTES + HEADER_BYTES,
-        _ => HEADER_BYTES,
-    };
-    let from = offset.saturating_sub(before);
+    let from = offset.saturating_sub(header_reach(offset));
     bytes.clear();
     file.file
         .read_at(&mut bytes, from, (offset - from) as usize)
         .map_err(failed)?;
-    let found = (HEADER_BYTES..=bytes.len() as u64)
-        .step_by(RECORD_ALIGN as usize)
-        .find_map(|back| {
-            let header = Header::decode(&bytes[bytes.len() - back as usize..]).ok()?;
-            (header.length == extent.length && header.body_crc == body_crc).then_some(())
-        });
-    found.ok_or_else(|| format!("the header of its record at {offset} of pack {pack} is damaged"))
+    let found = header_before(&bytes, |header| {
+        header.length == extent.length && header.body_crc == body_crc
+    });
+    found
+        .map(drop)
+        .ok_or_else(|| format!("the header of its record at {offset} of pack {pack} is damaged"))
 }

@@ -18,6 +18,7 @@ use crate::ghostbay::local::{
     EngineOptions, INDEX_FILE, LOG_DIRECTORY, OFFLINE_CACHE_BYTES, PACKS_DIRECTORY,
 };
 use crate::ghostbay::pack::PackSpace;
+use crate::ghostbay::pinned::Snapshots;
 
 /// A store as a check sees it.
 pub struct CheckedStore {
@@ -74,6 +75,12 @@ pub enum Stopped {
 
 /// Rows that are gathered at once where no snapshot can be kept.
 const GATHERED_ROWS: usize = 256;
+
+impl Snapshots for CheckedStore {
+    fn snapshot(&self) -> Result<Snapshot, CatalogError> {
+        self.read()
+    }
+}
 
 impl CheckedStore {
     /// A store that runs.

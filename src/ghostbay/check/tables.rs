@@ -58,6 +58,18 @@ fn whole<'r, K: Key, V: Value>(
     }
 }
 
+/// Whether a row stands as it was seen. What was deleted or compacted since may have its pack
+/// removed, which is no damage.
+fn is_still<K: Key, V: Value + PartialEq>(
+    run: &Run<'_>,
+    table: &Table<K, V>,
+    key: &K,
+    seen: &V,
+) -> Result<bool, CheckError> {
+    let now = run.store().read()?.get_sound(table, key)?;
+    Ok(now.as_ref() == Some(seen))
+}
+
 fn stray(run: &mut Run<'_>, table: &'static str, key: &[u8]) -> Result<(), CheckError> {
     let repair = Repair::remove_stray(key.to_vec());
     run.found(
@@ -106,11 +118,11 @@ fn objects(run: &mut Run<'_>, packs: &mut Packs) -> Result<(), CheckError> {
             fault_of_extents(run, rows, packs, object.size, &object.extents)?
         };
         match reason {
-            Some(reason) => {
+            Some(reason) if is_still(run, &OBJECTS, key, object)? => {
                 let repair = mark(key, object);
                 run.found(Subject::Object(key.clone()), reason, repair)
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
     })
 }
@@ -135,14 +147,14 @@ fn uploads(run: &mut Run<'_>, packs: &mut Packs) -> Result<(), CheckError> {
         };
         let reason = fault_of_extents(run, rows, packs, upload.offset, &upload.extents)?;
         match reason {
-            Some(reason) => {
+            Some(reason) if is_still(run, &UPLOADS, id, upload)? => {
                 let subject = Subject::Upload {
                     id: id.to_string(),
                     scope: Some(upload.scope.clone()),
                 };
                 run.found(subject, reason, None)
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
     })?;
     run.each_row(&MULTIPART, |run, _, row| {
@@ -160,15 +172,15 @@ fn uploads(run: &mut Run<'_>, packs: &mut Packs) -> Result<(), CheckError> {
     })?;
     run.each_row(&PARTS, |run, rows, row| {
         let subject = Subject::row(PARTS.info().name, &row.bytes);
-        let Some((_, part)) = whole(run, &PARTS, &row)? else {
+        let Some((key, part)) = whole(run, &PARTS, &row)? else {
             return match row.key {
                 Some(key) => run.found(subject, DAMAGED, Some(Repair::remove_damaged(PARTS, key))),
                 None => Ok(()),
             };
         };
         match fault_of_extents(run, rows, packs, part.size, &part.extents)? {
-            Some(reason) => run.found(subject, reason, None),
-            None => Ok(()),
+            Some(reason) if is_still(run, &PARTS, key, part)? => run.found(subject, reason, None),
+            _ => Ok(()),
         }
     })
 }

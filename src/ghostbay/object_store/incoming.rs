@@ -16,6 +16,7 @@ use crate::ghostbay::pack::accounts::{self, Written};
 use crate::ghostbay::uploads::UploadId;
 
 /// What is known of an object before its bytes have come.
+#[derive(Clone)]
 pub(super) struct Head {
     pub(super) key: ObjectKey,
     /// The digest that the content must have, under a content-addressed key.

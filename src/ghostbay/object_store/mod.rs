@@ -10,7 +10,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use futures::StreamExt;
 
-use super::catalog::{Rows, Transaction};
+use super::catalog::{Rows, Snapshot, Transaction};
 use super::clock::now_ms;
 use super::engine::*;
 use super::error::StorageError;
@@ -19,7 +19,9 @@ use super::multipart::{self, MULTIPART, MultipartKey, MultipartRow, PartKey};
 use super::objects::{
     self, BUCKETS, OBJECTS, ObjectKey, ObjectRow, addressed_digest, check_bucket_name, check_key,
 };
-use super::pack::accounts;
+use super::pack::pins::Pin;
+use super::pack::{Extent, accounts};
+use super::pinned::{Pinned, pinned};
 use super::uploads::UploadId;
 use crate::digest::{Digest, Hasher};
 
@@ -38,6 +40,9 @@ impl From<(String, ObjectRow)> for ObjectInfo {
         }
     }
 }
+
+/// How often bytes are read again that were replaced or compacted while they were read.
+const ATTEMPTS: usize = 5;
 
 fn multipart_key(bucket: &str, key: &str, upload_id: &str) -> Result<MultipartKey, StorageError> {
     check_bucket_name(bucket)?;
@@ -75,13 +80,14 @@ impl LocalStorageEngine {
     /// Reads stored extents once and sees that their content has the digest.
     async fn verify_stored(
         &self,
-        extents: &[super::pack::Extent],
+        extents: &[Extent],
         size: u64,
+        pin: Pin,
         expected: Digest,
     ) -> Result<()> {
         let mut hasher = Hasher::new(expected.algorithm());
-        let mut stored =
-            super::read::stream(self.ingest().space.clone(), extents, &(0..size), |_| ());
+        let (space, pin) = (self.ingest().space.clone(), Arc::new(pin));
+        let mut stored = super::read::stream(space, extents, &(0..size), pin, |_| ());
         while let Some(bytes) = stored.next().await {
             hasher.update(&bytes?);
         }
@@ -113,24 +119,21 @@ impl StorageEngine for LocalStorageEngine {
     }
 
     async fn get_object(&self, request: GetObjectRequest) -> Result<Option<GetObjectResponse>> {
-        let rows = self.catalog().read()?;
-        let Some(row) = self.object(&rows, &request.bucket, &request.key)? else {
+        let Some(object) = self.open_object(&request.bucket, &request.key)? else {
             return Ok(None);
         };
+        let size = object.row.size;
         let range = match request.range {
-            None => 0..row.size,
-            Some(range) => range
-                .resolve(row.size)
-                .ok_or_else(|| StorageError::Invalid {
-                    what: "range",
-                    value: format!("{range:?}"),
-                    reason: format!("the object has {} bytes", row.size),
-                })?,
+            None => 0..size,
+            Some(range) => range.resolve(size).ok_or_else(|| StorageError::Invalid {
+                what: "range",
+                value: format!("{range:?}"),
+                reason: format!("the object has {size} bytes"),
+            })?,
         };
-        let key = ObjectKey::new(request.bucket, request.key.as_str());
-        let data = self.read_object(key, &row, range.clone());
+        let data = object.read(range.clone());
         Ok(Some(GetObjectResponse {
-            object: (request.key, row).into(),
+            object: (request.key, object.row).into(),
             range,
             data,
         }))
@@ -147,12 +150,9 @@ impl StorageEngine for LocalStorageEngine {
         }
         let key = ObjectKey::new(bucket, key);
         self.transact(move |transaction| {
-            let Some(row) = transaction.get(&OBJECTS, &key)? else {
-                return Ok(false);
-            };
-            transaction.delete(&OBJECTS, &key)?;
-            accounts::release(transaction, &row.extents)?;
-            Ok(true)
+            let found = transaction.contains(&OBJECTS, &key)?;
+            objects::remove(transaction, &key)?;
+            Ok(found)
         })
         .await
     }
@@ -170,33 +170,53 @@ impl StorageEngine for LocalStorageEngine {
             bucket: source.bucket.clone(),
             key: source.key.clone(),
         };
-        let original = self
-            .object(&self.catalog().read()?, &source.bucket, &source.key)?
-            .ok_or_else(|| no_such_key(&source))?;
-        if let Some(expected) = head.expected
-            && original.digest != Some(expected)
-        {
-            self.verify_stored(&original.extents, original.size, expected)
-                .await?;
-        }
         let (key, digest) = (head.key, head.expected);
         let now = now_ms();
-        self.transact(move |transaction| {
-            let row = transaction
-                .get(&OBJECTS, &source)?
-                // Replaced since it was verified: what is there now is another object.
-                .filter(|row| digest.is_none() || row.extents == original.extents)
-                .ok_or_else(|| no_such_key(&source))?;
-            accounts::share(transaction, &row.extents)?;
-            let copy = ObjectRow {
-                digest,
-                modified_ms: now,
-                ..row
-            };
-            put(transaction, &key, &copy)?;
-            Ok((key.key.clone(), copy).into())
-        })
-        .await
+        let found = self.object(&self.catalog().read()?, &source.bucket, &source.key)?;
+        found.ok_or_else(|| no_such_key(&source))?;
+        for _ in 0..ATTEMPTS {
+            // The bytes that were read and found to have the digest.
+            let mut verified = None;
+            if let Some(expected) = digest {
+                let look = |rows: &Snapshot| self.object(rows, &source.bucket, &source.key);
+                let space = &self.ingest().space;
+                let Pinned { row, pin } =
+                    pinned(self.catalog(), space, look)?.ok_or_else(|| no_such_key(&source))?;
+                if row.digest != Some(expected) {
+                    self.verify_stored(&row.extents, row.size, pin, expected)
+                        .await?;
+                }
+                verified = Some(row.extents);
+            }
+            let (source, key) = (source.clone(), key.clone());
+            let copied = self
+                .transact(move |transaction| {
+                    let row = transaction
+                        .get(&OBJECTS, &source)?
+                        .ok_or_else(|| no_such_key(&source))?;
+                    // Replaced or compacted since it was read.
+                    if verified.as_ref().is_some_and(|read| *read != row.extents) {
+                        return Ok(None);
+                    }
+                    accounts::share(transaction, &row.extents)?;
+                    let copy = ObjectRow {
+                        digest,
+                        modified_ms: now,
+                        ..row
+                    };
+                    put(transaction, &key, &copy)?;
+                    Ok(Some((key.key.clone(), copy).into()))
+                })
+                .await?;
+            if let Some(copied) = copied {
+                return Ok(copied);
+            }
+        }
+        Err(StorageError::Changing {
+            what: "object",
+            key: source.key,
+        }
+        .into())
     }
 
     async fn create_bucket(&self, bucket: &str) -> Result<bool> {
@@ -302,49 +322,66 @@ impl StorageEngine for LocalStorageEngine {
         request: CompleteMultipartUploadRequest,
     ) -> Result<String> {
         let upload = multipart_key(&request.bucket, &request.key, &request.upload_id)?;
-        let snapshot = self.catalog().read()?;
-        let row = multipart::find(&snapshot, &upload)?;
-        let joined = multipart::join(&request.parts, &multipart::parts(&snapshot, &upload.id)?)?;
-        drop(snapshot);
+        let row = multipart::find(&self.catalog().read()?, &upload)?;
         let head = self.head(
             &request.bucket,
             &request.key,
             row.content_type,
             row.metadata.into_iter().collect(),
         )?;
-        if let Some(expected) = head.expected {
-            self.verify_stored(&joined.extents, joined.size, expected)
-                .await?;
-        }
-        let etag = joined.etag.clone();
-        let (key, object) = head.row(Content {
-            size: joined.size,
-            extents: joined.extents,
-            etag: joined.etag,
-        });
         let named = Arc::new(request.parts);
-        self.transact(move |transaction| {
-            multipart::find(transaction, &upload)?;
-            let parts = multipart::parts(transaction, &upload.id)?;
-            // A part may have been replaced since it was read.
-            let joined = multipart::join(&named, &parts)?;
-            if joined.extents != object.extents {
-                return Err(StorageError::InvalidPart {
-                    part_number: 0,
-                    reason: "a part was replaced while the upload was completed".into(),
-                });
+        for _ in 0..ATTEMPTS {
+            // The bytes that were read and found to have the digest.
+            let mut verified = None;
+            if let Some(expected) = head.expected {
+                let look = |rows: &Snapshot| {
+                    multipart::find(rows, &upload)?;
+                    multipart::join(&named, &multipart::parts(rows, &upload.id)?).map(Some)
+                };
+                let space = &self.ingest().space;
+                if let Some(Pinned { row, pin }) = pinned(self.catalog(), space, look)? {
+                    self.verify_stored(&row.extents, row.size, pin, expected)
+                        .await?;
+                    verified = Some(row.extents);
+                }
             }
-            multipart::remove(transaction, &upload, &parts)?;
-            let numbers: BTreeSet<i32> = named.iter().map(|part| part.part_number).collect();
-            let unused = |number: u32| !numbers.contains(&(number as i32));
-            multipart::release(
-                transaction,
-                parts.iter().filter(|(number, _)| unused(*number)),
-            )?;
-            Ok(put(transaction, &key, &object)?)
-        })
-        .await?;
-        Ok(etag)
+            let (upload, named, head) = (upload.clone(), named.clone(), head.clone());
+            let completed = self
+                .transact(move |transaction| {
+                    multipart::find(transaction, &upload)?;
+                    let parts = multipart::parts(transaction, &upload.id)?;
+                    let joined = multipart::join(&named, &parts)?;
+                    // A part was replaced or compacted since it was read.
+                    if head.expected.is_some() && verified.as_ref() != Some(&joined.extents) {
+                        return Ok(None);
+                    }
+                    multipart::remove(transaction, &upload, &parts)?;
+                    let numbers: BTreeSet<i32> =
+                        named.iter().map(|part| part.part_number).collect();
+                    let unused = |number: u32| !numbers.contains(&(number as i32));
+                    multipart::release(
+                        transaction,
+                        parts.iter().filter(|(number, _)| unused(*number)),
+                    )?;
+                    let etag = joined.etag.clone();
+                    let (key, object) = head.clone().row(Content {
+                        size: joined.size,
+                        extents: joined.extents,
+                        etag: joined.etag,
+                    });
+                    put(transaction, &key, &object)?;
+                    Ok(Some(etag))
+                })
+                .await?;
+            if let Some(etag) = completed {
+                return Ok(etag);
+            }
+        }
+        Err(StorageError::Changing {
+            what: "multipart upload",
+            key: request.upload_id,
+        }
+        .into())
     }
 
     async fn abort_multipart_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<()> {

@@ -7,10 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::extent::{Extent, PackId};
+use super::freed;
 use super::record::{footprint, record_end};
 use crate::ghostbay::catalog::{
     CatalogError, Key, KeyReader, KeyWriter, Rows, Table, Transaction, Value,
 };
+use crate::ghostbay::clock::now_ms;
 
 /// Every pack that holds committed records.
 pub const PACKS: Table<PackId, PackRow> = Table::new(0x02, "packs");
@@ -126,8 +128,10 @@ pub fn share(transaction: &mut Transaction<'_>, extents: &[Extent]) -> Result<()
     Ok(())
 }
 
-/// Takes one owner from extents; those without any are dead from then on.
+/// Takes one owner from extents; those without any are dead from then on, and noted as freed in the
+/// same transaction.
 pub fn release(transaction: &mut Transaction<'_>, extents: &[Extent]) -> Result<(), CatalogError> {
+    let now = now_ms();
     for extent in extents {
         let key = ExtentKey::from(extent);
         if owners_unknown(transaction, &key)? {
@@ -149,6 +153,7 @@ pub fn release(transaction: &mut Transaction<'_>, extents: &[Extent]) -> Result<
                 }
                 row.live = row.live.saturating_sub(bytes);
                 transaction.put(&PACKS, &extent.pack, &row)?;
+                freed::note(transaction, extent, now)?;
             }
         }
     }

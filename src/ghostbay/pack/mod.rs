@@ -4,12 +4,15 @@
 //! * [`mod@file`]: a pack as a file
 //! * [`space`]: all packs of a store, leased one by one to writers
 //! * [`writer`], [`small`]: bodies going in, streamed or gathered
-//! * [`reader`]: bodies coming out, checked
-//! * [`accounts`]: what the catalog knows of packs and extents; `releases`: what could be freed
+//! * [`reader`]: bodies coming out, checked; [`pins`]: what is being read
+//! * [`accounts`]: what the catalog knows of packs and extents; [`freed`]: of those without owners;
+//!   `releases`: what could be freed
 
 pub mod accounts;
 mod extent;
 pub mod file;
+pub mod freed;
+pub mod pins;
 pub mod reader;
 pub mod record;
 mod releases;

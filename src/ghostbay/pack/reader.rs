@@ -7,8 +7,12 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::extent::Extent;
-use super::record::{Trailer, WINDOW_BYTES, trailer_bytes_max, trailer_offset};
+use super::record::{
+    BLOCK_BYTES, HEADER_BYTES, Header, RECORD_ALIGN, Trailer, WINDOW_BYTES, trailer_bytes_max,
+    trailer_offset,
+};
 use super::space::PackSpace;
+use crate::digest::Digest;
 
 /// Why an extent could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,67 @@ pub enum ReadError {
         /// What does not fit.
         what: &'static str,
     },
+}
+
+/// What a record says of its body beside the bytes: whose they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// The upload or object that the body was written for.
+    pub owner: [u8; 16],
+    /// Where the body begins within its owner's stream of bytes.
+    pub position: u64,
+    /// Digest of the blob that the body completes, where it is known to complete one.
+    pub digest: Option<Digest>,
+}
+
+/// Reads a record's header and trailer. Blocks on the disk.
+pub fn read_frame(space: &PackSpace, extent: &Extent) -> Result<Frame, ReadError> {
+    let io = |source| ReadError::Io {
+        extent: *extent,
+        source,
+    };
+    let damaged = |what| ReadError::Damaged {
+        extent: *extent,
+        what,
+    };
+    let pack = space.pack(extent.pack).map_err(io)?;
+    let mut bytes = Vec::new();
+    let length = trailer_bytes_max(extent.length) as usize;
+    let trailer = trailer_offset(extent.offset, extent.length);
+    pack.file.read_at(&mut bytes, trailer, length).map_err(io)?;
+    let trailer = Trailer::decode(&bytes, extent.length)
+        .map_err(|_| damaged("the record's trailer is not valid"))?;
+    bytes.clear();
+    let from = extent.offset.saturating_sub(header_reach(extent.offset));
+    let before = (extent.offset - from) as usize;
+    pack.file.read_at(&mut bytes, from, before).map_err(io)?;
+    let header = header_before(&bytes, |header| header.length == extent.length)
+        .ok_or_else(|| damaged("the record's header is not valid"))?;
+    Ok(Frame {
+        owner: header.owner,
+        position: header.position,
+        digest: trailer.digest,
+    })
+}
+
+/// How far before a body its header can begin, in bytes.
+pub fn header_reach(body_offset: u64) -> u64 {
+    match body_offset % BLOCK_BYTES {
+        0 => BLOCK_BYTES + HEADER_BYTES,
+        _ => HEADER_BYTES,
+    }
+}
+
+/// The header of the body that begins behind `bytes`, if `is_its` says so. A body that begins on a
+/// block lies up to a block behind its header, and what lies between them is zeros: the header is the
+/// last of it that is not.
+pub fn header_before(bytes: &[u8], is_its: impl Fn(&Header) -> bool) -> Option<Header> {
+    (HEADER_BYTES..=bytes.len() as u64)
+        .step_by(RECORD_ALIGN as usize)
+        .find_map(|back| {
+            let header = Header::decode(&bytes[bytes.len() - back as usize..]).ok()?;
+            is_its(&header).then_some(header)
+        })
 }
 
 /// The next bytes of an extent: those of `range` (within the body) that lie in its first window.

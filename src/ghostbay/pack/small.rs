@@ -100,6 +100,13 @@ impl SharedPack {
     /// A lease with room for so many bytes. Packs without go back to the pool, where longer
     /// bodies fill them up; a new pack takes a batch of any length.
     fn lease_with_room(&mut self, bytes: u64) -> io::Result<Lease> {
+        if self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| self.space.is_wanted(lease.pack().id))
+        {
+            self.lease = None;
+        }
         let mut full = Vec::new();
         loop {
             let lease = match self.lease.take() {
@@ -118,5 +125,9 @@ impl SharedPack {
 impl SmallBodies for SharedPack {
     fn append(&mut self, bodies: &[&SmallBody]) -> io::Result<Vec<Extent>> {
         self.append_to_lease(bodies)
+    }
+
+    fn rest(&mut self) {
+        self.lease = None;
     }
 }

@@ -4,7 +4,7 @@
 //! answered for it. A lease's pack holds committed records up to `committed`; what lies behind
 //! is cut away when the lease ends without a commit (ORDERING.md, O6).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::extent::PackId;
-use super::file::{PACK_HEADER_BYTES, PackFile};
+use super::file::{PACK_HEADER_BYTES, PackFile, file_name};
+use super::pins::Pins;
 use crate::ghostbay::disk::Disk;
 
 /// A pack is never said to be full before this length.
@@ -65,6 +66,9 @@ struct Shared {
     next: AtomicU64,
     packs: RwLock<HashMap<PackId, Arc<PackFile>>>,
     pool: Mutex<Vec<Pooled>>,
+    /// Packs that are to be rewritten: nobody is lent them for appending.
+    wanted: Mutex<BTreeSet<PackId>>,
+    pins: Pins,
 }
 
 impl PackSpace {
@@ -89,6 +93,8 @@ impl PackSpace {
                 next: AtomicU64::new(next),
                 packs: RwLock::default(),
                 pool: Mutex::default(),
+                wanted: Mutex::default(),
+                pins: Pins::default(),
             }),
         }
     }
@@ -96,6 +102,26 @@ impl PackSpace {
     /// How packs are laid out.
     pub fn options(&self) -> &PackOptions {
         &self.shared.options
+    }
+
+    /// What is being read.
+    pub fn pins(&self) -> &Pins {
+        &self.shared.pins
+    }
+
+    /// Removes the file of a pack that no row names any more. Whoever still has it open goes on with
+    /// it. Not synced: one that comes back is removed by the next start (ORDERING.md, O8).
+    pub fn remove(&self, id: PackId) -> io::Result<()> {
+        self.shared
+            .packs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
+        let path = self.shared.directory.join(file_name(id));
+        match self.shared.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn pool(&self) -> MutexGuard<'_, Vec<Pooled>> {
@@ -142,14 +168,55 @@ impl PackSpace {
     pub fn lease(&self) -> io::Result<Lease> {
         let pooled = {
             let mut pool = self.pool();
-            let fullest = (0..pool.len()).max_by_key(|position| pool[*position].tail);
+            let wanted = self.wanted();
+            let fullest = (0..pool.len())
+                .filter(|position| !wanted.contains(&pool[*position].pack.id))
+                .max_by_key(|position| pool[*position].tail);
             fullest.map(|position| pool.swap_remove(position))
         };
         let (pack, tail, reserved) = match pooled {
             Some(pooled) => (pooled.pack, pooled.tail, pooled.reserved),
             None => (self.create()?, PACK_HEADER_BYTES, PACK_HEADER_BYTES),
         };
-        Ok(Lease {
+        Ok(self.lend(pack, tail, reserved))
+    }
+
+    /// Whether nobody leases a pack that may be appended to.
+    pub fn is_pooled(&self, id: PackId) -> bool {
+        self.pool().iter().any(|pooled| pooled.pack.id == id)
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, BTreeSet<PackId>> {
+        self.shared
+            .wanted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a pack given back soon by whoever holds it for appending, and lent to nobody but
+    /// [`PackSpace::take`].
+    pub fn want(&self, id: PackId) {
+        self.wanted().insert(id);
+    }
+
+    /// Whether a pack is to be given back.
+    pub fn is_wanted(&self, id: PackId) -> bool {
+        self.wanted().contains(&id)
+    }
+
+    /// Leases that very pack, if nobody does.
+    pub fn take(&self, id: PackId) -> Option<Lease> {
+        let pooled = {
+            let mut pool = self.pool();
+            let position = pool.iter().position(|pooled| pooled.pack.id == id)?;
+            self.wanted().remove(&id);
+            pool.swap_remove(position)
+        };
+        Some(self.lend(pooled.pack, pooled.tail, pooled.reserved))
+    }
+
+    fn lend(&self, pack: Arc<PackFile>, tail: u64, reserved: u64) -> Lease {
+        Lease {
             space: self.clone(),
             pack,
             tail,
@@ -157,7 +224,7 @@ impl PackSpace {
             reserved,
             dirty: false,
             usable: true,
-        })
+        }
     }
 
     fn create(&self) -> io::Result<Arc<PackFile>> {

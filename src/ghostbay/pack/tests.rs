@@ -14,7 +14,7 @@ use super::writer::{BodyWriter, RECORD_BODY_BYTES_MAX};
 use super::*;
 use crate::ghostbay::StorageError;
 use crate::ghostbay::catalog::SmallBodies;
-use crate::ghostbay::disk::{Disk, DiskFile, OsDisk, SyncPoint};
+use crate::ghostbay::disk::{Disk, DiskFile, OsDisk, Room, SyncPoint};
 
 fn space(directory: &std::path::Path, options: PackOptions) -> PackSpace {
     PackSpace::new(
@@ -330,6 +330,9 @@ impl Disk for Filling {
     fn sync_directory(&self, directory: &Path, point: SyncPoint) -> io::Result<()> {
         OsDisk.sync_directory(directory, point)
     }
+    fn room(&self, path: &Path) -> io::Result<Room> {
+        OsDisk.room(path)
+    }
 }
 
 struct FillingFile(Arc<dyn DiskFile>, Filling);
@@ -363,6 +366,12 @@ impl DiskFile for FillingFile {
     }
     fn length(&self) -> io::Result<u64> {
         self.0.length()
+    }
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.0.punch(offset, length)
+    }
+    fn allocated(&self) -> io::Result<u64> {
+        self.0.allocated()
     }
 }
 

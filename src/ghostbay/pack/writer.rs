@@ -94,6 +94,20 @@ impl BodyWriter {
         }
     }
 
+    /// Goes on with bytes of another owner, in a record of their own: `length` of them, from number
+    /// `position` of its stream on. The record before is sealed.
+    pub fn begin_stream(&mut self, owner: [u8; 16], position: u64, length: u64) {
+        debug_assert!(self.record.is_none(), "two owners in one record");
+        self.owner = owner;
+        self.position = position;
+        self.remaining = Some(length);
+    }
+
+    /// The sealed records that were not committed yet; they may not be durable yet.
+    pub fn sealed(&self) -> &[Extent] {
+        &self.written.extents
+    }
+
     /// Appends bytes. A record that has reached its greatest length is sealed on the way.
     pub fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {

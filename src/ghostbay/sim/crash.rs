@@ -107,6 +107,26 @@ impl Image {
             Event::Truncate { file, length } => {
                 self.files.entry(*file).or_default().truncate(*length);
             }
+            Event::Punch {
+                file,
+                offset,
+                length,
+            } => {
+                let content = self.files.entry(*file).or_default();
+                match kept {
+                    Kept::All => content.punch(*offset, *length),
+                    Kept::Sectors(sector, percent) => {
+                        let mut at = *offset;
+                        while at < offset + length {
+                            let next = ((at / sector + 1) * sector).min(offset + length);
+                            if random.chance(percent) {
+                                content.punch(at, next - at);
+                            }
+                            at = next;
+                        }
+                    }
+                }
+            }
             Event::SyncData { .. }
             | Event::SyncFailed { .. }
             | Event::SyncDirectory { .. }
@@ -263,7 +283,9 @@ impl Durable {
 /// The file whose content an event changes.
 fn content_of(event: &Event) -> Option<FileId> {
     match event {
-        Event::Write { file, .. } | Event::Truncate { file, .. } => Some(*file),
+        Event::Write { file, .. } | Event::Truncate { file, .. } | Event::Punch { file, .. } => {
+            Some(*file)
+        }
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use super::crash::{Image, Node};
 use super::file::Content;
 use super::trace::{Event, FileId, Trace};
 use crate::ghostbay::StorageError;
-use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
+use crate::ghostbay::disk::{Disk, DiskFile, Room, SyncPoint};
 
 /// How an operation fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +59,8 @@ struct State {
     counted: u64,
     /// A sync that fails when it comes next.
     failing: Option<SyncPoint>,
+    /// The room that it says it has; without a word, enough.
+    room: Option<Room>,
 }
 
 /// What an operation does, as far as faults go.
@@ -156,6 +158,11 @@ impl SimDisk {
     /// Lets the next sync of `point` fail with EIO.
     pub fn fail_next_sync(&self, point: SyncPoint) {
         self.state().failing = Some(point);
+    }
+
+    /// Says that it has so much room; what is written takes none of it.
+    pub fn set_room(&self, room: Room) {
+        self.state().room = Some(room);
     }
 
     /// How many operations have been counted since the fault was set.
@@ -276,6 +283,15 @@ impl Disk for SimDisk {
         });
         Ok(())
     }
+
+    fn room(&self, _: &Path) -> io::Result<Room> {
+        let mut state = self.state();
+        state.check(Doing::Reading)?;
+        Ok(state.room.unwrap_or(Room {
+            available: u64::MAX,
+            total: u64::MAX,
+        }))
+    }
 }
 
 struct SimFile {
@@ -355,5 +371,24 @@ impl DiskFile for SimFile {
         let mut state = self.disk.state();
         state.check(Doing::Reading)?;
         Ok(state.file(self.file).length())
+    }
+
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.check(Doing::Writing)?;
+        let file = self.file;
+        state.file(file).punch(offset, length);
+        state.trace.events.push(Event::Punch {
+            file,
+            offset,
+            length,
+        });
+        Ok(())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        let mut state = self.disk.state();
+        state.check(Doing::Reading)?;
+        Ok(state.file(self.file).allocated())
     }
 }

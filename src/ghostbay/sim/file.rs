@@ -54,6 +54,28 @@ impl Content {
         }
     }
 
+    /// Makes a range zeros, as far as the content goes; whole pages take no memory any more.
+    pub fn punch(&mut self, offset: u64, length: u64) {
+        let end = (offset + length).min(self.length) as usize;
+        let mut at = offset as usize;
+        while at < end {
+            let within = at % PAGE_BYTES;
+            let now = (PAGE_BYTES - within).min(end - at);
+            match self.pages.get_mut(at / PAGE_BYTES) {
+                Some(page) if now == PAGE_BYTES => *page = None,
+                Some(Some(page)) => Arc::make_mut(page)[within..within + now].fill(0),
+                _ => {}
+            }
+            at += now;
+        }
+    }
+
+    /// Bytes of the pages that take memory.
+    pub fn allocated(&self) -> u64 {
+        let taken = self.pages.iter().filter(|page| page.is_some()).count();
+        (taken * PAGE_BYTES) as u64
+    }
+
     /// Cuts the content, or lengthens it with zeros.
     pub fn truncate(&mut self, length: u64) {
         let within = length as usize % PAGE_BYTES;

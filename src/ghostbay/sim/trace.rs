@@ -47,6 +47,15 @@ pub enum Event {
         /// Its new length.
         length: u64,
     },
+    /// The blocks of a range were given back.
+    Punch {
+        /// The file.
+        file: FileId,
+        /// Where the range begins.
+        offset: u64,
+        /// Its length in bytes.
+        length: u64,
+    },
     /// What was written to a file was made durable.
     SyncData {
         /// The file.
@@ -122,6 +131,21 @@ impl Trace {
             }
         }
         events.append(&mut waiting);
+        Trace { events }
+    }
+
+    /// The same with each range punched before the `count` syncs of `point` that came before it.
+    pub fn punched_before(&self, point: SyncPoint, count: usize) -> Trace {
+        let mut events: Vec<Event> = Vec::with_capacity(self.events.len());
+        for event in &self.events {
+            let mut place = events.len();
+            if let Event::Punch { .. } = event {
+                let syncs = (0..events.len()).rev();
+                let mut syncs = syncs.filter(|at| events[*at].point() == Some(point));
+                place = syncs.nth(count - 1).unwrap_or(place);
+            }
+            events.insert(place, event.clone());
+        }
         Trace { events }
     }
 

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::blocking::blocking;
-use super::catalog::{CatalogError, Rows, Transaction};
+use super::catalog::{CatalogError, Rows, Snapshot, Transaction};
 use super::clock::now_ms;
 use super::engine::ByteStream;
 use super::error::StorageError;
 use super::ingest::{Ending, Ingest};
 use super::pack::accounts;
 use super::pack::reader::read_window;
-use super::pack::{Extent, PackSpace};
+use super::pinned::pinned;
 use super::sessions::{SessionGuard, Sessions};
 use crate::digest::{Algorithm, Digest, Hasher};
 
@@ -85,6 +85,7 @@ impl Uploads {
         scope: &str,
         algorithm: Algorithm,
     ) -> Result<UploadStatus, StorageError> {
+        self.ingest.gauge.check()?;
         let id = UploadId::random();
         let now = now_ms();
         let row = UploadRow {
@@ -239,6 +240,22 @@ impl Uploads {
         self.drop_rows(*id).await
     }
 
+    /// Drops an upload to which no byte has come since `before_ms`, unless a request holds it;
+    /// whether it was dropped.
+    pub async fn end_abandoned(&self, id: UploadId, before_ms: u64) -> Result<bool, StorageError> {
+        let Some(_guard) = self.sessions.try_acquire(id) else {
+            return Ok(false);
+        };
+        let row = self.ingest.catalog.read()?.get_sound(&UPLOADS, &id)?;
+        if row.is_none_or(|row| row.touched_ms > before_ms) {
+            return Ok(false);
+        }
+        match self.drop_rows(id).await {
+            Err(StorageError::NoSuchUpload { .. }) => Ok(false),
+            dropped => dropped.map(|()| true),
+        }
+    }
+
     async fn drop_rows(&self, id: UploadId) -> Result<(), StorageError> {
         self.ingest
             .catalog
@@ -301,7 +318,7 @@ impl Uploads {
             Some(hasher) => hasher,
             // The closing digest is of another algorithm than was hinted, or the state was saved
             // by another version: only then is what is stored read again.
-            None => rehash(self.ingest.space.clone(), row.extents, algorithm).await?,
+            None => rehash(self.ingest.clone(), id, algorithm).await?,
         };
         Ok(Body {
             _guard: guard,
@@ -328,9 +345,10 @@ fn nothing() -> ByteStream<'static> {
     Box::pin(futures::stream::empty())
 }
 
+/// Hashes what an upload holds, which whoever calls has to hold: it does not grow meanwhile.
 async fn rehash(
-    space: PackSpace,
-    extents: Vec<Extent>,
+    ingest: Ingest,
+    id: UploadId,
     algorithm: Algorithm,
 ) -> Result<Hasher, StorageError> {
     // A caller that goes away takes the work along: each repetition of its request would begin
@@ -338,14 +356,18 @@ async fn rehash(
     let gone = CancellationToken::new();
     let _going = gone.clone().drop_guard();
     blocking(move || {
+        let look = |rows: &Snapshot| Ok::<_, StorageError>(rows.get_sound(&UPLOADS, &id)?);
+        let (catalog, space) = (&ingest.catalog, &ingest.space);
+        let held = pinned(catalog, space, look)?;
+        let held = held.ok_or_else(|| no_such_upload(&id))?;
         let mut hasher = Hasher::new(algorithm);
-        for extent in &extents {
+        for extent in &held.row.extents {
             let mut at = 0;
             while at < extent.length {
                 if gone.is_cancelled() {
                     return Err(Ending::Broken("the caller went away".into()).into_error(0));
                 }
-                let window = read_window(&space, extent, &(at..extent.length))?;
+                let window = read_window(space, extent, &(at..extent.length))?;
                 hasher.update(&window);
                 at += window.len() as u64;
             }

@@ -2,8 +2,8 @@
 //!
 //! * `socket`: the listener, and who may connect
 //! * `answers`: long answers, made on a thread of their own in bounded memory
-//! * `verify`: checking the store; `registry`: whatever the registry can be asked; `retention`, `du`:
-//!   what is asked of it in many lines
+//! * `verify`: checking the store; `compact`: rewriting packs; `registry`: whatever the registry can be
+//!   asked; `retention`, `du`: what is asked of it in many lines
 //! * [`client`]: the other end, for the commands
 //!
 //! The routes are ours alone: a command speaks to a server of its own version, and says so
@@ -11,6 +11,7 @@
 
 mod answers;
 pub mod client;
+mod compact;
 mod du;
 mod registry;
 mod retention;
@@ -24,8 +25,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::ghostbay::LocalStorageEngine;
 use crate::registry::Registry;
@@ -34,6 +36,7 @@ use crate::registry::check::VerifyOptions;
 use super::error::ApiError;
 
 pub use answers::{Pieces, answer_in_pieces};
+pub use compact::{COMPACT_ROUTE, PAUSE_ROUTE, RESUME_ROUTE};
 pub use registry::REGISTRY_ROUTE;
 pub use socket::{AdminSocket, SocketError};
 
@@ -48,6 +51,8 @@ pub struct AdminApi {
     pub read_only: bool,
     /// How the registry on it is checked, but for what a command asks for.
     pub verify: VerifyOptions,
+    /// How fast packs are rewritten, in bytes a second; 0: as fast as it goes.
+    pub compact_rate: u64,
 }
 
 /// Every route that an operator's command may ask.
@@ -56,6 +61,10 @@ pub fn router(api: AdminApi) -> Router {
         .route(BACKUP_ROUTE, get(backup))
         .route(DU_ROUTE, get(du::get))
         .route(RETENTION_ROUTE, get(retention::get).post(retention::post))
+        .route(HOLD_ROUTE, get(hold))
+        .route(COMPACT_ROUTE, get(compact::plan).post(compact::run))
+        .route(PAUSE_ROUTE, post(compact::pause))
+        .route(RESUME_ROUTE, post(compact::resume))
         .route("/status", get(status))
         .route("/verify", get(verify::get).post(verify::post))
         .route(REGISTRY_ROUTE, axum::routing::post(registry::post))
@@ -74,6 +83,25 @@ pub const RETENTION_ROUTE: &str = "/retention";
 /// Whoever takes a backup and takes nothing for so long has it broken off.
 const READER_STALLS_MAX: Duration = Duration::from_secs(30);
 
+/// By which no byte of the packs is given back for as long as the answer goes on.
+pub const HOLD_ROUTE: &str = "/hold";
+
+/// How often who holds the packs is looked after.
+const HOLD_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A line at once, when everything is held, and no end before whoever asked goes or the server
+/// stops.
+async fn hold(State(api): State<AdminApi>) -> Response {
+    answer_in_pieces("text/plain", move |pieces| {
+        let _hold = api.storage.hold();
+        pieces.send("held\n")?;
+        while !pieces.is_gone() && !api.storage.is_closed() {
+            std::thread::sleep(HOLD_INTERVAL);
+        }
+        Ok(())
+    })
+}
+
 /// The index as it stands.
 async fn backup(State(api): State<AdminApi>) -> Response {
     answer_in_pieces("application/octet-stream", move |pieces| {
@@ -89,13 +117,19 @@ async fn backup(State(api): State<AdminApi>) -> Response {
 }
 
 async fn status(State(api): State<AdminApi>) -> Response {
-    let json = |status| serde_json::to_vec(&status).map_err(anyhow::Error::from);
-    match api
-        .storage
-        .status()
-        .map_err(anyhow::Error::from)
-        .and_then(json)
-    {
+    // Every pack's file is looked at.
+    let status = tokio::task::spawn_blocking(move || api.storage.status());
+    answer_in_json(
+        status
+            .await
+            .map_err(anyhow::Error::from)
+            .and_then(|status| Ok(status?)),
+    )
+}
+
+/// An answer in JSON, or why there is none.
+fn answer_in_json(answer: anyhow::Result<impl Serialize>) -> Response {
+    match answer.and_then(|answer| Ok(serde_json::to_vec(&answer)?)) {
         Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => ApiError::internal(error).into_response(),
     }

@@ -8,6 +8,7 @@
 //! * [`frame`]: rows as checksummed, chained bytes
 //! * [`mod@file`]: the files' names and headers, and reading them
 //! * [`checkpoint`]: writing and reading a checkpoint
+//! * `syncer`: what of the log is durable, and whether it reaches the index
 //! * `retention`: which files may go
 //! * [`history`]: what the files tell together
 
@@ -16,21 +17,19 @@ pub mod file;
 pub mod frame;
 pub mod history;
 mod retention;
+mod syncer;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Catalog;
 use super::committer::CommitListener;
 use super::error::CatalogError;
-use super::schema;
 use super::table::{Change, Snapshot};
 use crate::ghostbay::background;
 use crate::ghostbay::clock::now_ms;
@@ -38,11 +37,10 @@ use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
 
 use file::{Kind, LogHeader, file_name, parse_file_name};
 use frame::FrameWriter;
+use syncer::Shared;
 
 pub use history::replay;
-
-/// What was appended is synced after this at the latest.
-pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+pub use syncer::{LogVerifier, SYNC_INTERVAL};
 
 /// A checkpoint that closes a gap is not begun sooner than this after the one before: where the
 /// disk is full, each attempt fails.
@@ -111,22 +109,6 @@ struct Tail {
     writer: FrameWriter,
 }
 
-#[derive(Default)]
-struct Shared {
-    /// The log misses a transaction: only a checkpoint can make it whole again.
-    gap: AtomicBool,
-    /// Checkpoints that are there, or have been.
-    checkpoints: AtomicUsize,
-    sync: Mutex<SyncState>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct SyncState {
-    unsynced: Option<Arc<dyn DiskFile>>,
-    closed: bool,
-}
-
 impl ChangeLog {
     /// Opens the log behind transaction `sequence` and begins a new file of changes.
     ///
@@ -168,7 +150,9 @@ impl ChangeLog {
         };
         let shared = Arc::new(Shared::default());
         let gap = newest.is_none() || tail.is_none();
-        shared.gap.store(gap, Ordering::Relaxed);
+        if gap {
+            shared.break_off();
+        }
         shared
             .checkpoints
             .store(checkpoints.len(), Ordering::Relaxed);
@@ -194,12 +178,13 @@ impl ChangeLog {
 
     /// What finds out whether the log reaches `sequence` without a gap.
     pub fn verifier(&self, sequence: u64) -> LogVerifier {
-        LogVerifier {
-            disk: self.place.disk.clone(),
-            directory: self.place.directory.clone(),
+        let directory = self.place.directory.clone();
+        LogVerifier::new(
+            self.place.disk.clone(),
+            directory,
             sequence,
-            shared: self.shared.clone(),
-        }
+            self.shared.clone(),
+        )
     }
 
     /// Takes a checkpoint of the state behind transaction `sequence`, whatever the log holds, and
@@ -226,15 +211,7 @@ impl ChangeLog {
         tail.file.write_at(&bytes, tail.offset)?;
         tail.offset += bytes.len() as u64;
         self.uncovered_bytes += bytes.len() as u64;
-        let mut sync = self
-            .shared
-            .sync
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // Another file that still waits is one that a checkpoint has left, and synced.
-        if sync.unsynced.replace(tail.file.clone()).is_none() {
-            self.shared.wake.notify_one();
-        }
+        self.shared.appended(&tail.file);
         Ok(())
     }
 
@@ -246,7 +223,7 @@ impl ChangeLog {
         }
         self.tail = Some(Tail::begin(&self.place, sequence + 1)?);
         self.uncovered_bytes = 0;
-        self.shared.gap.store(false, Ordering::Relaxed);
+        self.shared.checkpoint_begun();
         // The state is read off the committer's thread, but it was taken on it: nothing that was
         // committed later is in it.
         let time_ms = self.time_ms.max(now_ms());
@@ -258,13 +235,13 @@ impl ChangeLog {
             match written {
                 Ok(rows) => {
                     tracing::debug!(sequence, rows, "took a checkpoint of the index");
-                    shared.checkpoints.fetch_add(1, Ordering::Relaxed);
+                    shared.checkpoint_taken();
                     if let Err(error) = checkpoint::remove_needless(&place, now_ms()) {
                         tracing::warn!(%error, "old files of the change log were not removed");
                     }
                 }
                 Err(error) => {
-                    shared.gap.store(true, Ordering::Relaxed);
+                    shared.break_off();
                     tracing::error!(%error, sequence, "a checkpoint of the index failed; the next commit tries again");
                 }
             }
@@ -312,7 +289,7 @@ impl CommitListener for ChangeLog {
             // The commit stands: the index has it. Only the log does not, until a checkpoint.
             tracing::error!(%error, sequence, "the change log could not be written");
             self.tail = None;
-            self.shared.gap.store(true, Ordering::Relaxed);
+            self.shared.break_off();
         }
         if !self.checkpoint_is_due() {
             return;
@@ -324,7 +301,7 @@ impl CommitListener for ChangeLog {
         if let Err(error) = begun {
             tracing::error!(%error, sequence, "no checkpoint of the index could be begun");
             self.tail = None;
-            self.shared.gap.store(true, Ordering::Relaxed);
+            self.shared.break_off();
         }
     }
 
@@ -334,22 +311,14 @@ impl CommitListener for ChangeLog {
                 sequence,
                 "the change log misses a transaction; the next commit takes a checkpoint"
             );
-            self.shared.gap.store(true, Ordering::Relaxed);
+            self.shared.break_off();
         }
     }
 }
 
 impl Drop for ChangeLog {
     fn drop(&mut self) {
-        {
-            let mut sync = self
-                .shared
-                .sync
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            sync.closed = true;
-            self.shared.wake.notify_one();
-        }
+        self.shared.close();
         for thread in [self.checkpointer.take(), self.syncer.take()]
             .into_iter()
             .flatten()
@@ -387,72 +356,6 @@ impl Tail {
             offset: header.len() as u64,
             writer: FrameWriter::new(chain),
         })
-    }
-}
-
-impl Shared {
-    fn sync_until_closed(&self) {
-        loop {
-            let mut sync = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-            while sync.unsynced.is_none() && !sync.closed {
-                sync = self.wake.wait(sync).unwrap_or_else(PoisonError::into_inner);
-            }
-            if !sync.closed {
-                // More is gathered until the interval has passed, or the log is closed.
-                sync = self
-                    .wake
-                    .wait_timeout_while(sync, SYNC_INTERVAL, |sync| !sync.closed)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
-            }
-            let (unsynced, closed) = (sync.unsynced.take(), sync.closed);
-            drop(sync);
-            if let Some(file) = unsynced
-                && let Err(error) = file.sync_data(SyncPoint::LogTail)
-            {
-                self.gap.store(true, Ordering::Relaxed);
-                tracing::error!(%error, "the change log could not be synced; the next commit takes a checkpoint");
-            }
-            if closed {
-                return;
-            }
-        }
-    }
-}
-
-/// Finds out whether a log reaches the index.
-#[derive(Clone)]
-pub struct LogVerifier {
-    disk: Arc<dyn Disk>,
-    directory: PathBuf,
-    sequence: u64,
-    shared: Arc<Shared>,
-}
-
-impl LogVerifier {
-    /// Makes a commit, and with it a checkpoint.
-    pub fn close_gap(&self, catalog: &Catalog) {
-        tracing::warn!("the change log does not reach the index; taking a checkpoint");
-        self.shared.gap.store(true, Ordering::Relaxed);
-        match catalog.transact_blocking(schema::note_log_gap) {
-            Ok(Ok(())) | Err(CatalogError::Closed) => {}
-            Ok(Err(error)) | Err(error) => {
-                tracing::error!(%error, "no checkpoint of the index was taken");
-            }
-        }
-    }
-
-    /// Reads the log; whether it reaches the index. `None` if `stop` was cancelled before that was
-    /// known.
-    pub fn reaches(&self, stop: &CancellationToken) -> Option<bool> {
-        let reached = replay(&*self.disk, &self.directory, |_| {
-            match stop.is_cancelled() {
-                true => Err(io::ErrorKind::Interrupted.into()),
-                false => Ok(()),
-            }
-        });
-        let reaches = reached.is_ok_and(|reached| reached.is_some_and(|at| at >= self.sequence));
-        (reaches || !stop.is_cancelled()).then_some(reaches)
     }
 }
 

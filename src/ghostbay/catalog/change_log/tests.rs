@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::ghostbay::catalog::key::KeyWriter;
 use crate::ghostbay::catalog::table::{RawRead, RawScan};
@@ -161,7 +163,7 @@ fn a_torn_end_is_seen_and_closed_by_a_checkpoint() {
     let mut log = catalog.open();
     let verifier = log.verifier(10);
     assert!(!verifier.reaches(&CancellationToken::new()).unwrap());
-    verifier.shared.gap.store(true, Ordering::Relaxed);
+    log.shared.break_off();
     catalog.commit(&mut log, 99, Some(vec![2]));
     drop(log);
     assert_eq!(catalog.replayed(), (Some(11), catalog.map.clone()));
@@ -224,7 +226,7 @@ fn the_file_behind_a_checkpoint_is_synced_too() {
     // before still waits for its sync.
     catalog.commit(&mut log, 2, Some(vec![2]));
     let tail = log.tail.as_ref().unwrap().file.clone();
-    let sync = log.shared.sync.lock().unwrap();
+    let sync = log.shared.sync();
     let waiting = sync.unsynced.as_ref().unwrap();
     assert!(Arc::ptr_eq(waiting, &tail), "the newest file is forgotten");
 }
