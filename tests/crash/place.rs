@@ -56,9 +56,11 @@ impl Place {
     fn server(&self) -> ServerBuilder {
         let mut variables = vec![
             ("DRIFT_SERVER_API_PORT", self.port.as_str()),
-            // Space is given back as soon as it can be, so that kills meet that too.
+            // Kills meet purges of what was deleted, what that puts into the queue, and space that is
+            // given back as soon as it can be.
             ("DRIFT_BACKUP_KEEP_HOURS", "0"),
-            ("DRIFT_GC_INTERVAL", "100ms"),
+            ("DRIFT_GC_INTERVAL", "20ms"),
+            ("DRIFT_GC_KEEP_DELETED", "0s"),
         ];
         variables.extend(
             self.store

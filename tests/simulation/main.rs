@@ -78,7 +78,7 @@ async fn record(clients: usize, seed: u64) -> (Trace, Vec<History>) {
 async fn record_work(work: Work, clients: usize, seed: u64) -> (Trace, Vec<History>) {
     let disk = SimDisk::default();
     let mut clients: Vec<Client> = (0..clients)
-        .map(|number| Client::new(number, &disk, seed))
+        .map(|number| Client::new(number, &disk, seed).alone(clients == 1))
         .collect();
     for _ in 0..3 {
         let running = open(&disk).await.unwrap();

@@ -1,5 +1,6 @@
 //! A client that does random things, one after the other, and notes what was acknowledged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use drift::ghostbay::sim::crash::Random;
 use drift::ghostbay::uploads::{Append, UploadId};
 use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError};
 use drift::oci::{Reference, RepositoryName, Tag};
-use drift::registry::{PutManifest, Registry, RegistryError, RegistryOptions};
+use drift::registry::{GcOptions, PutManifest, Registry, RegistryError, RegistryOptions};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +97,12 @@ pub struct Client {
     disk: SimDisk,
     random: Random,
     pub history: History,
+    /// Whether a collection may take what nothing refers to: it would take what others pushed.
+    alone: bool,
+    /// Manifests whose deletion was acknowledged, with the tags that went along.
+    deleted: BTreeMap<(RepositoryName, Digest), Vec<Tag>>,
+    /// Where tags pointed, as far as that was acknowledged.
+    pointed: BTreeMap<(RepositoryName, Tag), Vec<Digest>>,
 }
 
 impl Client {
@@ -110,12 +117,22 @@ impl Client {
                 states: vec![state],
                 ..History::default()
             },
+            alone: true,
+            deleted: BTreeMap::new(),
+            pointed: BTreeMap::new(),
         }
+    }
+
+    /// With the store to itself, or not.
+    pub fn alone(self, alone: bool) -> Self {
+        Client { alone, ..self }
     }
 
     /// Goes on on another disk. What may be found on it begins with what is settled next.
     pub fn continue_on(&mut self, disk: &SimDisk) {
         self.disk = disk.clone();
+        // A deletion that was not acknowledged may have been done, with other tags.
+        self.deleted.clear();
     }
 
     fn state(&self) -> &State {
@@ -172,7 +189,7 @@ impl Client {
     pub async fn step(&mut self, running: &Running) -> Option<Outcome> {
         let name = self.name();
         let Running { storage, registry } = running;
-        match self.random.below(20) {
+        match self.random.below(24) {
             0..=2 => self.push_blob(registry, name).await,
             3 => self.start_upload(registry, name).await,
             4 | 5 => self.append(registry, name).await,
@@ -186,6 +203,10 @@ impl Client {
             17 => self.delete_object(storage, name).await,
             18 => self.reclaim(storage).await,
             19 => self.compact(storage).await,
+            20 => self.undelete(registry, name).await,
+            21 => self.roll_back(registry, name).await,
+            22 if self.random.chance(50) => self.delete_repository(registry, name).await,
+            22 | 23 => self.collect(running).await,
             _ => match self.random.below(3) {
                 0 => self.cancel(registry, name).await,
                 _ => self.delete_blob(registry, name).await,
@@ -334,12 +355,16 @@ impl Client {
             repository.tags.insert(tag.clone(), digest);
         });
         let put = PutManifest {
-            reference: Reference::Tag(tag),
+            reference: Reference::Tag(tag.clone()),
             tags: Vec::new(),
             content_type: Some(MEDIA_TYPE.to_owned()),
             bytes,
         };
         let result = registry.put_manifest(&name, put).await;
+        if result.is_ok() {
+            let pointed = self.pointed.entry((name, tag)).or_default();
+            pointed.push(digest);
+        }
         self.end(result)
     }
 
@@ -386,7 +411,134 @@ impl Client {
             repository.manifests.remove(&digest);
             repository.tags.retain(|_, target| *target != digest);
         });
+        let tags = self.history.states[self.history.states.len() - 2][&name]
+            .tags
+            .clone();
+        self.deleted.remove(&(name.clone(), digest));
         let result = registry.delete_manifest(&name, &digest).await;
+        if result.is_ok() {
+            self.note_deleted(&name, &digest, &tags);
+        }
+        self.end(result)
+    }
+
+    /// What could not be done has changed nothing, and the state that was begun is the old.
+    fn end_or_refused<T>(&mut self, result: Result<T, RegistryError>) -> Option<Outcome> {
+        match result {
+            Ok(_) | Err(RegistryError::Storage(_)) => self.end(result),
+            Err(_) => {
+                let before = self.history.states[self.history.states.len() - 2].clone();
+                *self.history.states.last_mut().unwrap() = before;
+                self.end(Ok(()))
+            }
+        }
+    }
+
+    /// Brings a deleted manifest back. It may be purged, or lack a blob by now.
+    async fn undelete(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        let manifests = &self.state()[&name].manifests;
+        let deleted: Vec<_> = self
+            .deleted
+            .iter()
+            .filter(|((of, digest), _)| *of == name && !manifests.contains_key(digest))
+            .map(|((_, digest), tags)| (*digest, tags.clone()))
+            .collect();
+        let (digest, tags) = self.choose(deleted.into_iter())?;
+        self.begin(|state| {
+            let repository = state.get_mut(&name).unwrap();
+            repository.manifests.insert(digest, ());
+            for tag in tags {
+                repository.tags.entry(tag).or_insert(digest);
+            }
+        });
+        let result = registry.undelete_manifest(&name, &digest).await;
+        self.end_or_refused(result)
+    }
+
+    /// Points a tag where it pointed before. Its manifest may be gone.
+    async fn roll_back(&mut self, registry: &Registry, name: RepositoryName) -> Option<Outcome> {
+        let tags = self.state()[&name].tags.clone();
+        let (tag, now) = self.choose(tags.into_iter())?;
+        let pointed = self.pointed.get(&(name.clone(), tag.clone()))?.clone();
+        let earlier = pointed.into_iter().filter(|digest| *digest != now);
+        let digest = self.choose(earlier)?;
+        self.begin(|state| {
+            let repository = state.get_mut(&name).unwrap();
+            repository.manifests.insert(digest, ());
+            repository.tags.insert(tag.clone(), digest);
+        });
+        let result = registry.rollback_tag(&name, &tag, Some(&digest)).await;
+        self.end_or_refused(result)
+    }
+
+    async fn delete_repository(
+        &mut self,
+        registry: &Registry,
+        name: RepositoryName,
+    ) -> Option<Outcome> {
+        let before = self.state()[&name].clone();
+        if before.manifests.is_empty() {
+            return None;
+        }
+        self.begin(|state| {
+            let repository = state.get_mut(&name).unwrap();
+            repository.manifests.clear();
+            repository.tags.clear();
+        });
+        self.deleted.retain(|(of, _), _| *of != name);
+        let result = registry.delete_repository(&name).await;
+        if result.is_ok() {
+            for digest in before.manifests.keys() {
+                self.note_deleted(&name, digest, &before.tags);
+            }
+        }
+        self.end(result)
+    }
+
+    fn note_deleted(
+        &mut self,
+        name: &RepositoryName,
+        digest: &Digest,
+        tags: &BTreeMap<Tag, Digest>,
+    ) {
+        let tags = tags.iter().filter(|(_, target)| *target == digest);
+        let tags = tags.map(|(tag, _)| tag.clone()).collect();
+        self.deleted.insert((name.clone(), *digest), tags);
+    }
+
+    /// Purges what was deleted, and takes the blobs that no manifest is made of.
+    async fn collect(&mut self, running: &Running) -> Option<Outcome> {
+        let gc = GcOptions {
+            grace: match self.alone {
+                true => Duration::ZERO,
+                false => Duration::from_secs(3600),
+            },
+            keep_deleted: Duration::ZERO,
+        };
+        let options = RegistryOptions {
+            gc,
+            ..RegistryOptions::default()
+        };
+        let collector = Registry::new(Arc::new(running.storage.clone()), options);
+        let (alone, content) = (self.alone, self.history.content.clone());
+        self.begin(|state| {
+            for repository in state.values_mut().filter(|_| alone) {
+                let manifests = repository.manifests.keys();
+                let texts: Vec<_> = manifests
+                    .map(|digest| String::from_utf8_lossy(&content[digest]).into_owned())
+                    .collect();
+                repository.blobs.retain(|digest, ()| {
+                    let digest = digest.to_string();
+                    texts.iter().any(|text| text.contains(&digest))
+                });
+            }
+        });
+        let stop = tokio_util::sync::CancellationToken::new();
+        let cycle = tokio::task::spawn_blocking(move || collector.collect(&stop, &mut |_| {}));
+        let result = cycle.await.unwrap();
+        if result.is_ok() && self.alone {
+            self.deleted.clear();
+        }
         self.end(result)
     }
 
@@ -397,13 +549,11 @@ impl Client {
             state.get_mut(&name).unwrap().blobs.remove(&digest);
         });
         let result = registry.delete_blob(&name, &digest).await;
-        if let Err(RegistryError::StillReferenced { .. }) = result {
-            // A manifest needs it: nothing has changed, and the state that was begun is the old.
-            *self.history.states.last_mut().unwrap() =
-                self.history.states[self.history.states.len() - 2].clone();
-            return self.end(Ok(()));
+        match result {
+            // A manifest needs it.
+            Err(RegistryError::StillReferenced { .. }) => self.end_or_refused(result),
+            _ => self.end(result),
         }
-        self.end(result)
     }
 }
 
