@@ -14,7 +14,7 @@ pub const UNFINISHED_SUFFIX: &str = ".tmp";
 
 /// It is synced in steps of this many bytes. One sync of a gigabyte at its end would have everybody
 /// wait who syncs something on that disk: the server's commits, above all.
-const SYNC_BYTES: usize = 8 << 20;
+const SYNC_BYTES: usize = 1 << 20;
 
 /// A backup that is being written. Dropped before it is finished, it leaves nothing.
 pub struct BackupFile {

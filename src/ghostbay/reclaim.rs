@@ -296,15 +296,18 @@ impl LocalStorageEngine {
     pub async fn reclaim(&self) -> Result<Reclaimed, StorageError> {
         // The engine goes along: the directory is nobody else's before this has ended.
         let engine = self.clone();
-        let reclaimed = background::run("reclaim", move || {
-            let keep = match engine.pressure() {
-                true => Duration::ZERO,
-                false => engine.keep(),
-            };
-            engine.reclaimer().run(keep, engine.stopping())
-        });
+        let reclaimed = background::run("reclaim", move || engine.reclaim_blocking());
         let failed = |error| StorageError::Write(Arc::new(error));
         reclaimed.await.map_err(failed)?
+    }
+
+    /// As [`LocalStorageEngine::reclaim`], for a thread that may block.
+    pub fn reclaim_blocking(&self) -> Result<Reclaimed, StorageError> {
+        let keep = match self.pressure() {
+            true => Duration::ZERO,
+            false => self.keep(),
+        };
+        self.reclaimer().run(keep, self.stopping())
     }
 }
 

@@ -26,6 +26,9 @@ const BATCH_TIME: Duration = Duration::from_millis(20);
 /// The longest pause between two transactions.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
+/// What is known of the room on the disk is so old at most.
+const ROOM_HELD: Duration = Duration::from_secs(1);
+
 /// How much one transaction takes, by how long the last ones took.
 struct Pace {
     rows: usize,
@@ -74,6 +77,20 @@ pub(super) fn cycle(
     }
     let clock_ms = registry.gc.clock_ms();
     registry.gc.leases.expire(clock_ms, moment.grace_ms);
+    take_queue(registry, moment, stop, &mut pace, &mut told)?;
+    make_room(registry, moment, stop, &mut pace, &mut told)?;
+    collected.all_leased_ms = registry.all_leased_ms(moment);
+    Ok(collected)
+}
+
+/// Takes all that is due in the queue.
+fn take_queue(
+    registry: &Registry,
+    moment: &Moment,
+    stop: &CancellationToken,
+    pace: &mut Pace,
+    told: &mut dyn FnMut(Vec<Item>),
+) -> Result<(), RegistryError> {
     while !stop.is_cancelled() && registry.all_leased_ms(moment).is_none() {
         let began = Instant::now();
         match queue_batch(registry, moment, pace.rows)? {
@@ -82,8 +99,34 @@ pub(super) fn cycle(
         }
         pace.pause(began);
     }
-    collected.all_leased_ms = registry.all_leased_ms(moment);
-    Ok(collected)
+    Ok(())
+}
+
+/// While there is too little room on the disk, purges tombstones whose time has not come, the oldest
+/// first and a few at a time. What that frees shows on the disk before the next are purged: no more
+/// of them go than has to.
+fn make_room(
+    registry: &Registry,
+    moment: &Moment,
+    stop: &CancellationToken,
+    pace: &mut Pace,
+    told: &mut dyn FnMut(Vec<Item>),
+) -> Result<(), RegistryError> {
+    let early = moment.without_keeping();
+    // Where no blob may go, a purge would free nothing.
+    while !stop.is_cancelled()
+        && registry.storage.pressure()
+        && registry.all_leased_ms(moment).is_none()
+    {
+        match purge_batch(registry, &early, BATCH_ROWS_MIN)? {
+            Some(items) => told(items),
+            None => break,
+        }
+        take_queue(registry, moment, stop, pace, told)?;
+        registry.storage.reclaim_blocking()?;
+        std::thread::sleep(ROOM_HELD);
+    }
+    Ok(())
 }
 
 /// Purges the oldest tombstones that are dead; `None` if there are none.

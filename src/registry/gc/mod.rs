@@ -112,6 +112,14 @@ impl Moment {
         linked_ms.saturating_add(self.grace_ms) <= self.now_ms
     }
 
+    /// The same moment, at which no deleted manifest can come back.
+    fn without_keeping(&self) -> Self {
+        Moment {
+            keep_ms: 0,
+            ..*self
+        }
+    }
+
     /// Whether a manifest that was deleted then is to be purged.
     fn is_dead(&self, deleted_ms: u64) -> bool {
         deleted_ms.saturating_add(self.keep_ms) <= self.now_ms

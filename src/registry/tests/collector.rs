@@ -5,7 +5,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::ghostbay::EngineOptions;
 use crate::ghostbay::catalog::Rows;
+use crate::ghostbay::disk::Room;
+use crate::ghostbay::room::MinFree;
+use crate::ghostbay::sim::SimDisk;
 use crate::registry::gc::{Act, Collected, GcOptions, Item};
 use crate::registry::tables::{DELETED_MANIFESTS, UNREFERENCED};
 use crate::registry::why::{Keeper, Kind};
@@ -203,4 +207,76 @@ async fn what_keeps_something_is_told() {
     assert_eq!(of_blob().keepers, [Keeper::DeletedManifest(child, goes_ms)]);
     assert_eq!(of_blob().goes_ms, Some(goes_ms));
     assert!(registry.why(&a, &by_tag("v1")).is_err());
+}
+
+/// Six deleted images, on a disk with that much room.
+async fn six_deleted(available: u64) -> (Store, SimDisk) {
+    let disk = SimDisk::default();
+    let options = EngineOptions {
+        min_free: MinFree::Percent(5),
+        ..EngineOptions::default()
+    };
+    let opened = LocalStorageEngine::open_on(Arc::new(disk.clone()), "/store", options).await;
+    let storage = Arc::new(opened.unwrap());
+    let gc = GcOptions {
+        grace: NOW,
+        keep_deleted: DAY,
+    };
+    let options = RegistryOptions {
+        gc,
+        ..RegistryOptions::default()
+    };
+    let store = Store {
+        registry: Registry::new(storage.clone(), options),
+        storage,
+        _directory: tempfile::tempdir().unwrap(),
+    };
+    let a = repository("a");
+    for config in [b"1", b"2", b"3", b"4", b"5", b"6"] {
+        let manifest = store.push_tagged(&a, config, "latest").await;
+        store.delete_manifest(&a, &manifest).await.unwrap();
+    }
+    set_room(&disk, available);
+    // The disk's answer holds for a second.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    (store, disk)
+}
+
+fn set_room(disk: &SimDisk, available: u64) {
+    disk.set_room(Room {
+        available,
+        total: 1_000_000,
+    });
+}
+
+fn purges(items: &[Item]) -> usize {
+    items.iter().filter(|item| item.act == Act::Purge).count()
+}
+
+#[tokio::test]
+async fn with_too_little_room_deleted_manifests_go_early_and_no_more_than_have_to() {
+    let (store, disk) = six_deleted(49_999).await;
+    let (registry, stop) = (store.registry.clone(), CancellationToken::new());
+    let collected = tokio::task::spawn_blocking(move || {
+        let mut items = Vec::new();
+        let totals = registry.collect(&stop, &mut |item| {
+            if item.act == Act::Purge {
+                // What the first ones free is enough.
+                set_room(&disk, 50_000);
+            }
+            items.push(item);
+        });
+        (items, totals.unwrap())
+    });
+    let (items, totals) = collected.await.unwrap();
+    assert_eq!((purges(&items), totals.removed), (4, 4));
+    let (items, _) = collect(&store.registry).await;
+    assert_eq!(purges(&items), 0);
+}
+
+#[tokio::test]
+async fn with_enough_room_deleted_manifests_stay() {
+    let (store, _) = six_deleted(50_000).await;
+    let (items, _) = collect(&store.registry).await;
+    assert_eq!(purges(&items), 0);
 }
