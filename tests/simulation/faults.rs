@@ -64,9 +64,6 @@ async fn run(seed: u64, fault: Fault, tally: &mut Tally) -> Result<bool, String>
     }
     disk.set_fault(None);
     mended(&running, &mut client).await?;
-    if let Err(error) = running.storage.ready().await {
-        return Err(format!("it is mended and does not say so: {error:?}"));
-    }
     for _ in 0..3 {
         if let Some(Outcome::Failed(error)) = client.step(&running).await {
             return Err(format!("it fails on a mended disk: {error:?}"));
@@ -126,7 +123,11 @@ async fn mended(running: &Running, client: &mut Client) -> Result<(), String> {
                 client.settle(found);
                 match client.step(running).await {
                     Some(Outcome::Failed(failed)) => error = format!("{failed:?}"),
-                    Some(Outcome::Acknowledged) => return Ok(()),
+                    // What was refused is answered without a write, before the store is back.
+                    Some(Outcome::Acknowledged) => match running.storage.ready().await {
+                        Ok(()) => return Ok(()),
+                        Err(reason) => error = format!("it does not say so: {reason:?}"),
+                    },
                     None => continue,
                 }
             }
