@@ -170,7 +170,7 @@ impl Pusher<'_> {
         let path = Self::path(self.number, &format!("manifests/{digest}"));
         let put = self.send(Method::PUT, &path, manifest.into()).await;
         let status = put.status();
-        if began.elapsed() > IN_TIME && status == StatusCode::NOT_FOUND {
+        if began.elapsed() > IN_TIME && status == StatusCode::BAD_REQUEST {
             return Self::count(&self.done.late);
         }
         let said = put.text().await.unwrap();
