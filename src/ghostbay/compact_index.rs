@@ -17,6 +17,9 @@ const WORTH_FROM_BYTES: u64 = 64 << 20;
 /// An index takes up to about twice the bytes of its rows. One that takes so many times as much is
 /// more than half free.
 const BLOAT: u64 = 4;
+/// A start copies no more than this, in bytes of rows: about a second's work, and who starts a server
+/// waits for it to be ready.
+const ROWS_BYTES_MAX: u64 = 64 << 20;
 
 /// What became of the index, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,8 +73,8 @@ fn compact(place: &IndexPlace) -> Result<IndexCompacted, StorageError> {
     })
 }
 
-/// Compacts an index that a start finds mostly free. `log` is the directory of the change log, whose
-/// newest checkpoint tells how many bytes the rows have.
+/// Compacts an index that a start finds mostly free, or says that it is if that would take long.
+/// `log` is the directory of the change log, which tells how many bytes the rows have at most.
 pub(super) fn at_start(place: &IndexPlace, log: &Path) -> Result<(), StorageError> {
     let disk = &*place.disk;
     if !disk.exists(&place.path).map_err(failed(&place.path))? {
@@ -82,51 +85,91 @@ pub(super) fn at_start(place: &IndexPlace, log: &Path) -> Result<(), StorageErro
     if index < WORTH_FROM_BYTES {
         return Ok(());
     }
-    let names = disk.list(log).map_err(failed(log))?;
-    let checkpoint = names
-        .iter()
-        .filter_map(|name| match parse_file_name(name)? {
-            (Kind::Checkpoint, at) => Some((at, name)),
-            _ => None,
-        })
-        .max();
-    let Some((_, name)) = checkpoint else {
-        return Ok(());
-    };
-    let rows = length(&log.join(name)).map_err(failed(log))?;
-    if !is_bloated(index, rows) {
-        return Ok(());
+    let mut files = Vec::new();
+    for name in disk.list(log).map_err(failed(log))? {
+        if let Some((kind, sequence)) = parse_file_name(&name) {
+            files.push((
+                kind,
+                sequence,
+                length(&log.join(&name)).map_err(failed(log))?,
+            ));
+        }
     }
-    match compact(place) {
-        Ok(done) => {
-            tracing::info!(
+    match rows_at_most(&files).map(|rows| advice(index, rows)) {
+        None | Some(Advice::Leave) => {}
+        Some(Advice::Say) => tracing::warn!(
+            bytes = index,
+            "the index is mostly free: drift compact --index writes it anew while the server is stopped"
+        ),
+        Some(Advice::WriteAnew) => match compact(place) {
+            Ok(done) => tracing::info!(
                 before = done.before_bytes,
                 after = done.after_bytes,
                 "the index was mostly free, and was written anew"
-            );
-            Ok(())
-        }
-        // Nothing rests on it: a disk that is too full for it serves as before.
-        Err(error) => {
-            tracing::error!(%error, "the index is mostly free, and could not be written anew");
-            Ok(())
-        }
+            ),
+            // Nothing rests on it: a disk that is too full for it serves as before.
+            Err(error) => {
+                tracing::error!(%error, "the index is mostly free, and could not be written anew");
+            }
+        },
     }
+    Ok(())
 }
 
-fn is_bloated(index: u64, rows: u64) -> bool {
-    index >= WORTH_FROM_BYTES && index / BLOAT > rows
+/// How many bytes the rows have at most: those of the newest checkpoint, and all that changed since.
+/// `files` are those of the log, with their sequence numbers and lengths.
+fn rows_at_most(files: &[(Kind, u64, u64)]) -> Option<u64> {
+    let checkpoints = files.iter().filter(|(kind, ..)| *kind == Kind::Checkpoint);
+    let (_, behind, rows) = checkpoints.max_by_key(|(_, sequence, _)| *sequence)?;
+    let changes = files
+        .iter()
+        .filter(|(kind, first, _)| *kind == Kind::Changes && first > behind);
+    Some(rows + changes.map(|(.., length)| length).sum::<u64>())
+}
+
+/// What a start does about an index.
+#[derive(PartialEq, Eq, Debug)]
+enum Advice {
+    Leave,
+    WriteAnew,
+    /// It takes too long to be done at a start.
+    Say,
+}
+
+fn advice(index: u64, rows: u64) -> Advice {
+    match index >= WORTH_FROM_BYTES && index / BLOAT > rows {
+        false => Advice::Leave,
+        true if rows <= ROWS_BYTES_MAX => Advice::WriteAnew,
+        true => Advice::Say,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
     #[test]
-    fn an_index_is_written_anew_when_most_of_it_is_free() {
-        const MIB: u64 = 1 << 20;
-        assert!(is_bloated(100 * MIB, 20 * MIB));
-        assert!(!is_bloated(100 * MIB, 40 * MIB));
-        assert!(!is_bloated(60 * MIB, MIB));
+    fn an_index_is_written_anew_when_most_of_it_is_free_and_that_is_soon_done() {
+        assert_eq!(advice(100 * MIB, 20 * MIB), Advice::WriteAnew);
+        assert_eq!(advice(100 * MIB, 40 * MIB), Advice::Leave);
+        assert_eq!(advice(60 * MIB, MIB), Advice::Leave);
+        assert_eq!(advice(24 << 30, 2 << 30), Advice::Say);
+    }
+
+    /// A store that was filled behind its first checkpoint was written anew at each start.
+    #[test]
+    fn what_changed_behind_the_newest_checkpoint_counts_as_rows() {
+        let files = [
+            (Kind::Checkpoint, 1, 500),
+            (Kind::Changes, 2, 40),
+            (Kind::Checkpoint, 9, 600),
+            (Kind::Changes, 10, 7000),
+            (Kind::Changes, 30, 80),
+        ];
+        assert_eq!(rows_at_most(&files), Some(7680));
+        assert_eq!(rows_at_most(&files[..1]), Some(500));
+        assert_eq!(rows_at_most(&files[1..2]), None);
     }
 }
