@@ -35,17 +35,8 @@ impl Registry {
         reference: &Reference,
     ) -> Result<StoredManifest, RegistryError> {
         let rows = self.storage.catalog().read()?;
-        let unknown = || RegistryError::ManifestUnknown {
-            repository: repository.clone(),
-            reference: reference.clone(),
-        };
-        let digest = match reference {
-            Reference::Digest(digest) => *digest,
-            Reference::Tag(tag) => {
-                let row = rows.get_sound(&TAGS, &TagKey::new(repository, tag))?;
-                row.ok_or_else(unknown)?.digest
-            }
-        };
+        let unknown = || unknown(repository, reference);
+        let digest = digest_of(&rows, repository, reference)?;
         let key = ContentKey::new(repository, &digest);
         let row = rows.get_sound(&MANIFESTS, &key)?.ok_or_else(unknown)?;
         let bytes = rows
@@ -164,6 +155,29 @@ impl Registry {
             Ok::<_, RegistryError>(true)
         };
         self.storage.catalog().transact_blocking(delete)?
+    }
+}
+
+/// The digest that a reference names; that there is a manifest of it is not said.
+pub(super) fn digest_of(
+    rows: &impl Rows,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Result<Digest, RegistryError> {
+    match reference {
+        Reference::Digest(digest) => Ok(*digest),
+        Reference::Tag(tag) => {
+            let row = rows.get_sound(&TAGS, &TagKey::new(repository, tag))?;
+            Ok(row.ok_or_else(|| unknown(repository, reference))?.digest)
+        }
+    }
+}
+
+/// That there is no such manifest.
+pub(super) fn unknown(repository: &RepositoryName, reference: &Reference) -> RegistryError {
+    RegistryError::ManifestUnknown {
+        repository: repository.clone(),
+        reference: reference.clone(),
     }
 }
 

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{
-    BLOB_LINKS, ContentKey, EdgeKey, MANIFESTS, REFERENCES, TAGS, TAGS_BY_DIGEST, TagKey,
-};
+use super::manifests::{digest_of, unknown};
+use super::tables::{BLOB_LINKS, ContentKey, EdgeKey, MANIFESTS, REFERENCES, TAGS_BY_DIGEST};
 use super::{Registry, RegistryError, tombstones};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Key, KeyWriter, Rows};
@@ -63,17 +62,7 @@ impl Registry {
         reference: &Reference,
     ) -> Result<Why, RegistryError> {
         let rows = self.storage.catalog().read()?;
-        let unknown = || RegistryError::ManifestUnknown {
-            repository: repository.clone(),
-            reference: reference.clone(),
-        };
-        let digest = match reference {
-            Reference::Digest(digest) => *digest,
-            Reference::Tag(tag) => {
-                let row = rows.get_sound(&TAGS, &TagKey::new(repository, tag))?;
-                row.ok_or_else(unknown)?.digest
-            }
-        };
+        let digest = digest_of(&rows, repository, reference)?;
         let key = ContentKey::new(repository, &digest);
         let mut why = Why {
             digest,
@@ -108,7 +97,7 @@ impl Registry {
                 why.goes_ms = why.goes_ms.map(|goes_ms| goes_ms.max(leased_ms));
             }
         } else {
-            return Err(unknown());
+            return Err(unknown(repository, reference));
         }
         Ok(why)
     }
@@ -142,12 +131,7 @@ impl Registry {
         tag: &Tag,
     ) -> Result<Digest, RegistryError> {
         let rows = self.storage.catalog().read()?;
-        let row = rows.get_sound(&TAGS, &TagKey::new(repository, tag))?;
-        let unknown = || RegistryError::ManifestUnknown {
-            repository: repository.clone(),
-            reference: Reference::Tag(tag.clone()),
-        };
-        Ok(row.ok_or_else(unknown)?.digest)
+        digest_of(&rows, repository, &Reference::Tag(tag.clone()))
     }
 
     /// Whether any tag points at a manifest.

@@ -35,6 +35,18 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    fn io(extent: &Extent) -> impl Fn(io::Error) -> Self + Copy + use<> {
+        let extent = *extent;
+        move |source| ReadError::Io { extent, source }
+    }
+
+    fn damaged(extent: &Extent) -> impl Fn(&'static str) -> Self + Copy + use<> {
+        let extent = *extent;
+        move |what| ReadError::Damaged { extent, what }
+    }
+}
+
 /// What a record says of its body beside the bytes: whose they are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
@@ -48,14 +60,7 @@ pub struct Frame {
 
 /// Reads a record's header and trailer. Blocks on the disk.
 pub fn read_frame(space: &PackSpace, extent: &Extent) -> Result<Frame, ReadError> {
-    let io = |source| ReadError::Io {
-        extent: *extent,
-        source,
-    };
-    let damaged = |what| ReadError::Damaged {
-        extent: *extent,
-        what,
-    };
+    let (io, damaged) = (ReadError::io(extent), ReadError::damaged(extent));
     let pack = space.pack(extent.pack).map_err(io)?;
     let mut bytes = Vec::new();
     let length = trailer_bytes_max(extent.length) as usize;
@@ -105,14 +110,7 @@ pub fn read_window(
     range: &Range<u64>,
 ) -> Result<Bytes, ReadError> {
     debug_assert!(range.start < range.end && range.end <= extent.length);
-    let io = |source| ReadError::Io {
-        extent: *extent,
-        source,
-    };
-    let damaged = |what| ReadError::Damaged {
-        extent: *extent,
-        what,
-    };
+    let (io, damaged) = (ReadError::io(extent), ReadError::damaged(extent));
     let pack = space.pack(extent.pack).map_err(io)?;
     let window = range.start / WINDOW_BYTES;
     let start = window * WINDOW_BYTES;

@@ -67,20 +67,33 @@ pub(super) fn cycle(
         }
     };
     let mut pace = Pace::new();
-    while !stop.is_cancelled() {
-        let began = Instant::now();
-        match purge_batch(registry, moment, pace.rows)? {
-            Some(items) => told(items),
-            None => break,
-        }
-        pace.pause(began);
-    }
+    batches(stop, &mut pace, &mut told, |rows_max| {
+        purge_batch(registry, moment, rows_max)
+    })?;
     let clock_ms = registry.gc.clock_ms();
     registry.gc.leases.expire(clock_ms, moment.grace_ms);
     take_queue(registry, moment, stop, &mut pace, &mut told)?;
     make_room(registry, moment, stop, &mut pace, &mut told)?;
     collected.all_leased_ms = registry.all_leased_ms(moment);
     Ok(collected)
+}
+
+/// Takes batch after batch, each of so many rows at most, until there is none.
+fn batches(
+    stop: &CancellationToken,
+    pace: &mut Pace,
+    told: &mut dyn FnMut(Vec<Item>),
+    take: impl Fn(usize) -> Result<Option<Vec<Item>>, RegistryError>,
+) -> Result<(), RegistryError> {
+    while !stop.is_cancelled() {
+        let began = Instant::now();
+        match take(pace.rows)? {
+            Some(items) => told(items),
+            None => break,
+        }
+        pace.pause(began);
+    }
+    Ok(())
 }
 
 /// Takes all that is due in the queue.
@@ -91,15 +104,12 @@ fn take_queue(
     pace: &mut Pace,
     told: &mut dyn FnMut(Vec<Item>),
 ) -> Result<(), RegistryError> {
-    while !stop.is_cancelled() && registry.all_leased_ms(moment).is_none() {
-        let began = Instant::now();
-        match queue_batch(registry, moment, pace.rows)? {
-            Some(items) => told(items),
-            None => break,
+    batches(stop, pace, told, |rows_max| {
+        match registry.all_leased_ms(moment) {
+            None => queue_batch(registry, moment, rows_max),
+            Some(_) => Ok(None),
         }
-        pace.pause(began);
-    }
-    Ok(())
+    })
 }
 
 /// While there is too little room on the disk, purges tombstones whose time has not come, the oldest
