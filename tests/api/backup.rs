@@ -5,7 +5,7 @@ use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::client::{Registry, bytes};
-use crate::support::{Server, drift, wait_for};
+use crate::support::{Server, drift, said, wait_for};
 
 /// Runs a command beside the data directory.
 async fn run(directory: &Path, arguments: &[&str]) -> Output {
@@ -14,11 +14,6 @@ async fn run(directory: &Path, arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Every one of those tags pulls, manifest and blobs, from a store in `directory`.

@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::client::Registry;
-use crate::support::{Server, drift, wait_for};
+use crate::support::{Server, drift, said, wait_for};
 
 const RULES: &str =
     r#"[{ repositories = "a", keep_tags = ["keep*"], delete_untagged_after = "1h" }]"#;
@@ -18,16 +18,6 @@ fn run(directory: &Path, rules: &str, arguments: &[&str]) -> Output {
         .env("DRIFT_RETENTION_RULES", rules)
         .output()
         .unwrap()
-}
-
-#[track_caller]
-fn said(output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn lines(text: &str) -> Vec<Value> {

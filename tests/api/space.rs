@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::client::{Registry, bytes};
-use crate::support::{Server, drift};
+use crate::support::{Server, drift, said};
 
 fn compact(directory: &Path, argument: &str) -> Output {
     let mut command = drift();
@@ -13,15 +13,6 @@ fn compact(directory: &Path, argument: &str) -> Output {
         command.arg(argument);
     }
     command.output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use drift::ghostbay::check::{Depth, Event, Repairs, Run, check};
 use drift::ghostbay::engine::{
     ByteStream, CopyObjectRequest, GetObjectRequest, PutObjectRequest, StorageEngine,
 };
@@ -12,6 +11,7 @@ use drift::ghostbay::pack::PackOptions;
 use drift::ghostbay::{EngineOptions, LocalStorageEngine};
 use futures::StreamExt;
 
+use crate::store::{assert_undamaged, copy_store};
 use crate::support::drift;
 use crate::tracer::{Kill, Moment, Tracer};
 
@@ -76,18 +76,6 @@ async fn make(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     kept
 }
 
-fn copy(from: &Path, to: &Path) {
-    for directory in ["", "packs", "log"] {
-        std::fs::create_dir_all(to.join(directory)).unwrap();
-        for entry in std::fs::read_dir(from.join(directory)).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_file() {
-                std::fs::copy(entry.path(), to.join(directory).join(entry.file_name())).unwrap();
-            }
-        }
-    }
-}
-
 /// Sees that all that was left is there, that nothing is damaged, and that a compaction comes to its
 /// end.
 async fn assert_whole(directory: &Path, kept: &BTreeMap<String, Vec<u8>>) {
@@ -107,17 +95,7 @@ async fn assert_whole(directory: &Path, kept: &BTreeMap<String, Vec<u8>>) {
             }
             assert!(read == *bytes, "{key} has other bytes");
         }
-        let store = engine.to_check().unwrap();
-        let mut found = Vec::new();
-        let mut tell = |event| {
-            if let Event::Found { finding, .. } = event {
-                found.push(format!("{}: {}", finding.subject, finding.reason));
-            }
-            true
-        };
-        let mut run = Run::new(&store, Depth::Full, Repairs::Nothing, None, &mut tell);
-        check(&mut run).unwrap();
-        assert!(found.is_empty(), "{found:#?}");
+        assert_undamaged(&engine);
         engine.compact(0).await.unwrap();
         engine.reclaim().await.unwrap();
     }
@@ -132,7 +110,7 @@ async fn kill_at_every_call(moment: Moment) {
     for number in 1.. {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("store");
-        copy(store.path(), &directory);
+        copy_store(store.path(), &directory);
         let mut command = drift();
         command
             .arg("compact")

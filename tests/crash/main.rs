@@ -18,6 +18,8 @@ mod power;
 mod pushes;
 mod rebuild;
 mod skopeo;
+#[path = "../support/store.rs"]
+mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod syscalls;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use drift::digest::Algorithm;
 use drift::ghostbay::catalog::Rows;
-use drift::ghostbay::check::{Depth, Event, Repairs, Run, check};
 use drift::ghostbay::compact::Compacted;
 use drift::ghostbay::compact::plan::{Decision, Plan};
 use drift::ghostbay::engine::*;
@@ -54,27 +53,6 @@ async fn rewrite_all(engine: &LocalStorageEngine) -> Compacted {
     rewrite(engine)
 }
 
-/// Sees that nothing is damaged, to the last byte.
-fn assert_whole(engine: &LocalStorageEngine) {
-    let store = engine.to_check().unwrap();
-    let mut found = Vec::new();
-    let mut tell = |event| {
-        if let Event::Found { finding, .. } = event {
-            found.push(format!("{}: {}", finding.subject, finding.reason));
-        }
-        true
-    };
-    check(&mut Run::new(
-        &store,
-        Depth::Full,
-        Repairs::Nothing,
-        None,
-        &mut tell,
-    ))
-    .unwrap();
-    assert!(found.is_empty(), "{found:#?}");
-}
-
 fn extents_of(engine: &LocalStorageEngine, bucket: &str, key: &str) -> usize {
     let rows = engine.catalog().read().unwrap();
     let row = rows.get(&OBJECTS, &ObjectKey::new(bucket, key)).unwrap();
@@ -117,7 +95,7 @@ async fn what_is_left_of_mostly_dead_packs_moves_and_they_go() {
         assert_eq!(found, Some(pattern(n, 3000)));
     }
     assert_eq!(rewrites(&engine.compactor().plan().unwrap()), 0);
-    assert_whole(&engine);
+    assert_undamaged(&engine);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,7 +171,7 @@ async fn a_blob_in_many_pieces_becomes_few_and_uploads_and_parts_move_along() {
     assert!(extents_of(&engine, BUCKET, &key) < 5);
     assert_eq!(blob(&engine, &digest).await, Some(bytes));
     assert_eq!(get(&engine, "things", "parts").await, Some(part));
-    assert_whole(&engine);
+    assert_undamaged(&engine);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,7 +206,7 @@ async fn copies_go_on_sharing_their_bytes() {
     engine.delete_object("things", "a").await.unwrap();
     engine.reclaim().await.unwrap();
     assert_eq!(get(&engine, "things", "c").await, Some(bytes));
-    assert_whole(&engine);
+    assert_undamaged(&engine);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,7 +255,7 @@ async fn pushes_pulls_and_deletes_go_on_meanwhile() {
     stop.cancel();
     let copied = compacting.join().unwrap();
     assert!(copied > 1 << 20, "{copied}");
-    assert_whole(&engine);
+    assert_undamaged(&engine);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,5 +11,7 @@ mod reclaim;
 mod restart;
 mod room;
 mod salvage;
+#[path = "../support/store.rs"]
+mod store;
 mod support;
 mod uploads;

@@ -11,6 +11,8 @@ use drift::ghostbay::pack::freed::FREED_EXTENTS;
 use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError, blob_key};
 use futures::StreamExt;
 
+pub use crate::store::{assert_undamaged, copy_store};
+
 pub const BUCKET: &str = "drift-registry";
 
 pub async fn open(directory: &Path) -> LocalStorageEngine {
@@ -153,17 +155,4 @@ pub fn seed() -> u64 {
         .unwrap_or_else(rand::random);
     println!("DRIFT_TEST_SEED={seed}");
     seed
-}
-
-/// Copies a stopped store.
-pub fn copy_store(from: &Path, to: &Path) {
-    for directory in ["", "packs", "log"] {
-        std::fs::create_dir_all(to.join(directory)).unwrap();
-        for entry in std::fs::read_dir(from.join(directory)).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_file() {
-                std::fs::copy(entry.path(), to.join(directory).join(entry.file_name())).unwrap();
-            }
-        }
-    }
 }
