@@ -5,7 +5,7 @@ STORE is a data directory, as benches/fill makes one. Sixteen clients push blobs
 seconds without a backup, and then while `drift backup` runs; benches/load has to be built
 (`cargo build --release --example load`). Prints for both how long
 a push took (median, 99 of 100, longest), and by how much the server's resident memory grew at most
-while the backup ran: all of it, and what is not mapped from files.
+while the backup ran, all of it and what is not mapped from files; and by how much the index did.
 """
 
 import json
@@ -48,6 +48,7 @@ class Backup:
 
     def __call__(self):
         before, self.most, done = resident(self.server.pid), {}, threading.Event()
+        index = os.path.getsize(f"{self.store}/index.redb")
 
         def watch():
             while not done.is_set():
@@ -61,6 +62,7 @@ class Backup:
         environment = os.environ | {"DRIFT_STORAGE_PATH": self.store, "RUST_LOG": "error"}
         subprocess.run([ROOT / "target/release/drift", "backup", self.file], env=environment, check=True)
         self.seconds = time.monotonic() - began
+        self.index_grown = os.path.getsize(f"{self.store}/index.redb") - index
         done.set()
         watching.join()
         self.grown = {name: self.most[name] - before[name] for name in before}
@@ -75,7 +77,8 @@ def main():
         server, _ = start(store, port)
         try:
             # A first backup fills the cache of the index, as a server that runs for long has it.
-            pushes(port, Backup(server, store, f"{directory}/index.backup"))
+            first = Backup(server, store, f"{directory}/index.backup")
+            pushes(port, first)
             backup = Backup(server, store, f"{directory}/index.backup")
             rows = [
                 ("without a backup", pushes(port, lambda: time.sleep(seconds))),
@@ -86,6 +89,8 @@ def main():
             server.wait()
         length = os.path.getsize(f"{directory}/index.backup") / 2**20
     print(f"a backup of {length:.0f} MiB in {backup.seconds:.1f} s")
+    grown = [f"{taken.index_grown / 2**20:.0f} MiB in {taken.seconds:.0f} s" for taken in (first, backup)]
+    print(f"the index grew by {grown[0]} during a first backup, and by {grown[1]} during this one")
     print(f"resident memory grew by {backup.grown['VmRSS']:.0f} MiB, without mapped files {backup.grown['RssAnon']:.0f} MiB")
     print(f"| {CLIENTS} clients | pushes | median ms | 99 of 100 | 999 of 1000 | longest |")
     print("|---|---|---|---|---|---|")
