@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::{moment, reach};
 use crate::config::Config;
 use crate::ghostbay::backup_file::BackupFile;
-use crate::ghostbay::catalog::change_log::file::LogHeader;
+use crate::ghostbay::catalog::change_log::state::Contents;
 use crate::ghostbay::{background, backup, full_copy};
 use crate::http::admin::BACKUP_ROUTE;
 
@@ -15,14 +15,14 @@ use crate::http::admin::BACKUP_ROUTE;
 pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow::Result<()> {
     background::yield_to_others();
     if let Some(file) = file {
-        let header = to_file(config, file)?;
+        let contents = to_file(config, file)?;
         println!(
             "{}: store {}, schema {}, transaction {} of {}",
             file.display(),
-            header.store,
-            header.schema,
-            header.sequence,
-            moment::shown(header.time_ms)
+            contents.header.store,
+            contents.header.schema,
+            contents.sequence,
+            moment::shown(contents.time_ms)
         );
     }
     if let Some(directory) = full {
@@ -42,8 +42,8 @@ pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow:
         println!(
             "{}: transaction {} of {}; {} bytes of packs were new",
             directory.display(),
-            copied.header.sequence,
-            moment::shown(copied.header.time_ms),
+            copied.contents.sequence,
+            moment::shown(copied.contents.time_ms),
             copied.pack_bytes
         );
         for pack in &copied.missing {
@@ -60,7 +60,7 @@ pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow:
 }
 
 /// Takes a backup of the running server's index, or of a stopped one, to `file`.
-fn to_file(config: &Config, file: &Path) -> anyhow::Result<LogHeader> {
+fn to_file(config: &Config, file: &Path) -> anyhow::Result<Contents> {
     let cannot = || format!("cannot take a backup to {}", file.display());
     let mut out = BackupFile::begin(file).with_context(cannot)?;
     write(config, &mut out).with_context(cannot)?;

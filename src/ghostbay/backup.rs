@@ -1,15 +1,15 @@
 //! A backup of the index: all that the catalog holds, in one file.
 //!
-//! It is one read transaction, sent row by row as it is read: nothing is stored on the way, and a
-//! frame of rows is all that is held in memory. A reader of the index holds back its pages, so that
-//! the file grows while it reads; whoever takes the backup gets so long, and no longer.
+//! It is sent as it is read: nothing is stored on the way, and a frame of rows is all that is held in
+//! memory. What is committed meanwhile comes behind the rows, out of the change log, whose files stay
+//! until then; whoever takes the backup gets so long, and no longer.
 
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::catalog::backup::{self, BackupError};
-use super::catalog::change_log::file::LogHeader;
+use super::catalog::change_log::state::Contents;
 use super::disk::{Disk, OsDisk};
 use super::error::StorageError;
 use super::local::{INDEX_FILE, LocalStorageEngine, OFFLINE_CACHE_BYTES};
@@ -29,16 +29,16 @@ impl LocalStorageEngine {
     pub fn back_up(
         &self,
         out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<LogHeader, BackupError> {
-        let state = self.catalog().read()?;
+    ) -> Result<Contents, BackupError> {
+        let log = self.log().follow();
         let began = Instant::now();
-        backup::write(&state, &mut |bytes| {
+        backup::write(&|| self.catalog().read(), log, &mut |bytes| {
             for piece in bytes.chunks(PIECE_BYTES) {
                 if began.elapsed() > BACKUP_TIME_MAX {
                     return Err(io::Error::new(
                         io::ErrorKind::TimedOut,
                         format!(
-                            "it was not taken within {BACKUP_TIME_MAX:?}, and holds back pages of the index"
+                            "it was not taken within {BACKUP_TIME_MAX:?}, and holds back files of the change log"
                         ),
                     ));
                 }
@@ -54,7 +54,7 @@ impl LocalStorageEngine {
 pub fn of_stopped(
     directory: &Path,
     out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> anyhow::Result<LogHeader> {
+) -> anyhow::Result<Contents> {
     let index = directory.join(INDEX_FILE);
     if !OsDisk.exists(&index)? {
         return Err(StorageError::File {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::catalog::change_log::file::LogHeader;
+use super::catalog::change_log::state::Contents;
 use super::replace::failed;
 use super::restore::{self, RestoreError};
 
@@ -59,11 +59,11 @@ impl BackupFile {
     }
 
     /// Makes it durable, reads it over, and gives it its name in place of whatever had that.
-    pub fn finish(mut self) -> Result<LogHeader, RestoreError> {
+    pub fn finish(mut self) -> Result<Contents, RestoreError> {
         self.file
             .sync_all()
             .map_err(failed("cannot sync", &self.temporary))?;
-        let header = restore::inspect(&self.temporary)?;
+        let contents = restore::inspect(&self.temporary)?;
         std::fs::rename(&self.temporary, &self.path)
             .map_err(failed("cannot put in place", &self.path))?;
         self.finished = true;
@@ -73,7 +73,7 @@ impl BackupFile {
         File::open(parent)
             .and_then(|parent| parent.sync_all())
             .map_err(failed("cannot sync", parent))?;
-        Ok(header)
+        Ok(contents)
     }
 }
 

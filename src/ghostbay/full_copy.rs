@@ -18,6 +18,7 @@ use super::catalog::NEW_INDEX_FILE;
 use super::catalog::Rows;
 use super::catalog::change_log::file::{Kind, LogHeader, file_name};
 use super::catalog::change_log::history::{self, History};
+use super::catalog::change_log::state::Contents;
 use super::catalog::rebuild::NewIndex;
 use super::disk::{Disk, OsDisk, SyncPoint};
 use super::error::StorageError;
@@ -46,7 +47,7 @@ pub struct FullCopy {
 /// A copy that is whole.
 pub struct Copied {
     /// What it is a copy of.
-    pub header: LogHeader,
+    pub contents: Contents,
     /// Bytes of packs that were copied, and not there before.
     pub pack_bytes: u64,
     /// Packs that the index names and that are not there.
@@ -129,7 +130,8 @@ impl FullCopy {
             branch: u64::MAX,
             ..History::default()
         };
-        let header = index.fill(disk, &self.snapshot(), &nothing, None)?.base;
+        let contents = index.fill(disk, &self.snapshot(), &nothing, None)?.base;
+        let header = contents.header;
         drop(index);
         let known = match &self.before {
             Some((before, _)) if before.store != header.store => anyhow::bail!(
@@ -143,7 +145,7 @@ impl FullCopy {
             _ => HashMap::new(),
         };
         let mut copied = Copied {
-            header,
+            contents,
             pack_bytes: 0,
             missing: Vec::new(),
             incomplete: 0,

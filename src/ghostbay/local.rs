@@ -152,6 +152,11 @@ impl LocalStorageEngine {
         &self.shared.catalog
     }
 
+    /// The log of the catalog's changes.
+    pub(super) fn log(&self) -> &LogVerifier {
+        &self.shared.log
+    }
+
     /// Upload sessions.
     pub fn uploads(&self) -> &Uploads {
         &self.shared.uploads
@@ -356,7 +361,7 @@ fn open(
     let mut log = ChangeLog::open(place, sequence)?;
     let begun_anew = catalog.migrated();
     if begun_anew {
-        log.begin_anew(sequence, catalog.read()?)?;
+        log.begin_anew(sequence, &catalog.reader())?;
     }
     let verifier = log.verifier(sequence);
     let bodies = SharedPack::new(space.clone());

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::catalog::NEW_INDEX_FILE;
-use super::catalog::change_log::{LogPlace, checkpoint, file::parse_file_name, history};
+use super::catalog::change_log::file::{Kind, parse_file_name};
+use super::catalog::change_log::{LogPlace, checkpoint, history, state};
 use super::catalog::rebuild::NewIndex;
 use super::catalog::schema;
 use super::clock::now_ms;
@@ -199,7 +200,8 @@ impl Replacement {
             .disk
             .list(&log)
             .map_err(failed("cannot look at", &log))?;
-        checkpoint::write(&place, sequence, now, &state)
+        let header = place.header(Kind::Checkpoint, sequence, now);
+        checkpoint::write(&place, sequence, |out| state::write(header, &state, out))
             .map_err(failed("cannot write a checkpoint to", &log))?;
         match future {
             Future::GoesOn { damaged } => {

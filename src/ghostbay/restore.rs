@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::catalog::change_log::checkpoint::{StateError, read_rows};
-use super::catalog::change_log::file::{LogHeader, LogReadError, LogReader};
+use super::catalog::change_log::file::{LogReadError, LogReader};
 use super::catalog::change_log::history::{self, History};
+use super::catalog::change_log::state::{self, Contents, StateError};
 use super::catalog::compare::{RowChange, compare};
 use super::catalog::rebuild::{NewIndex, RebuildError, Rebuilt};
 use super::catalog::{CatalogError, Rows, Snapshot, ViewedCatalog, schema};
@@ -179,6 +179,9 @@ pub fn prepare_on(
         RebuildError::Log(reason) => torn(reason),
         error => error.into(),
     })?;
+    if until_ms.is_some_and(|until| until < rebuilt.base.time_ms) {
+        return Err(RestoreError::TooYoung);
+    }
     if until_ms.is_some() && !rebuilt.stopped {
         let another_branch = behind.branch != header.branch && !behind.changes.is_empty();
         let lost = history::lost_behind(&*disk, &behind, rebuilt.sequence, rebuilt.time_ms)
@@ -337,15 +340,14 @@ fn holds(lengths: &HashMap<PackId, u64>, extent: &Extent) -> bool {
 }
 
 /// What a backup says of itself, if it is whole: reads all of it.
-pub fn inspect(file: &Path) -> Result<LogHeader, RestoreError> {
+pub fn inspect(file: &Path) -> Result<Contents, RestoreError> {
     let torn = |reason| RestoreError::Torn {
         path: file.to_owned(),
         reason,
     };
     let mut reader = LogReader::open(&OsDisk, file).map_err(torn)?;
-    let read = read_rows(&mut reader, |_| Ok::<_, LogReadError>(()));
+    let read = state::read(&mut reader, |_| Ok::<_, LogReadError>(()));
     read.map_err(|error| match error {
         StateError::Log(error) | StateError::Taken(error) => torn(error),
-    })?;
-    Ok(reader.header)
+    })
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use drift::ghostbay::catalog::change_log::checkpoint::write_rows;
 use drift::ghostbay::catalog::change_log::file::{LogHeader, LogReader};
 use drift::ghostbay::catalog::change_log::history::survey;
+use drift::ghostbay::catalog::change_log::state;
 use drift::ghostbay::check::CheckedStore;
 use drift::ghostbay::check::store::Stopped;
 use drift::ghostbay::disk::OsDisk;
@@ -289,7 +289,7 @@ async fn a_backup_of_a_newer_schema_is_refused_by_both_versions() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
     let engine = open(&directory.path().join("store")).await;
-    let header = engine.back_up(&mut |_| Ok(())).unwrap();
+    let header = engine.back_up(&mut |_| Ok(())).unwrap().header;
     let newer = LogHeader {
         schema: header.schema + 1,
         ..header
@@ -299,7 +299,7 @@ async fn a_backup_of_a_newer_schema_is_refused_by_both_versions() {
         bytes.extend_from_slice(piece);
         Ok(())
     };
-    write_rows(&newer, &engine.catalog().read().unwrap(), write).unwrap();
+    state::write(newer, &engine.catalog().read().unwrap(), write).unwrap();
     std::fs::write(&file, bytes).unwrap();
     restore::inspect(&file).unwrap();
     engine.close().await;
@@ -311,21 +311,77 @@ async fn a_backup_of_a_newer_schema_is_refused_by_both_versions() {
     assert_eq!((found, known), (newer.schema, header.schema));
 }
 
+/// The `n`th object of many with long names.
+fn long_name(n: usize) -> ObjectKey {
+    ObjectKey::new("things", format!("{n:01000}"))
+}
+
+/// Fills the store with so many that a backup of it takes several frames.
+async fn fill_frames(engine: &LocalStorageEngine) {
+    let many = engine.catalog().transact(|transaction| {
+        for n in 0..4000 {
+            let row = blob_row(&sha256(b""), 0, Vec::new(), 1);
+            transaction.put(&OBJECTS, &long_name(n), &row)?;
+        }
+        Ok::<_, drift::ghostbay::catalog::CatalogError>(())
+    });
+    many.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_taken_while_the_store_is_written_is_of_its_last_transaction() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("backup");
+    let store = directory.path().join("store");
+    let engine = open(&store).await;
+    fill_frames(&engine).await;
+    let mut bytes = Vec::new();
+    let mut change = |piece: &[u8]| {
+        // Before what was read, behind it, and where the backup stands: each a transaction.
+        let at = bytes.len() / 1100;
+        for n in [at, 4000usize.abs_diff(at), at / 2, 5000 + at].map(long_name) {
+            let row = blob_row(&sha256(b"new"), 3, Vec::new(), at as u64);
+            let changed = engine
+                .catalog()
+                .transact_blocking(move |transaction| match at % 3 {
+                    0 => transaction.delete(&OBJECTS, &n).map(drop),
+                    _ => transaction.put(&OBJECTS, &n, &row),
+                });
+            changed.unwrap().unwrap();
+        }
+        bytes.extend_from_slice(piece);
+        Ok(())
+    };
+    let contents = tokio::task::block_in_place(|| engine.back_up(&mut change)).unwrap();
+    assert!(contents.sequence > contents.header.sequence + 10);
+    std::fs::write(&file, &bytes).unwrap();
+    assert_eq!(restore::inspect(&file).unwrap(), contents);
+    engine.close().await;
+    drop(engine);
+
+    // The log tells as well what was there then, and what came later.
+    let ready = restore::prepare(&store, &file, Some(contents.time_ms - 1)).err();
+    assert!(matches!(ready, Some(RestoreError::TooYoung)), "{ready:?}");
+    let ready = restore::prepare(&store, &file, Some(u64::MAX)).unwrap();
+    let mut differ = 0;
+    assert!(ready.compare(|_| differ += 1).unwrap());
+    assert_eq!(differ, 0, "with the log behind it, it is not the store");
+    drop(ready);
+    let ready = restore::prepare(&store, &file, None).unwrap();
+    let mut undone = 0;
+    ready
+        .compare(|change| undone += usize::from(change.key[0] == 0x05))
+        .unwrap();
+    assert!(undone > 0, "nothing came later");
+}
+
 #[tokio::test]
 async fn a_backup_that_ends_where_a_frame_does_is_torn() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("store");
     let file = directory.path().join("backup");
     let engine = open(&store).await;
-    let many = engine.catalog().transact(|transaction| {
-        for n in 0..4000 {
-            let key = ObjectKey::new("things", format!("{n:01000}"));
-            let row = blob_row(&sha256(b""), 0, Vec::new(), 1);
-            transaction.put(&OBJECTS, &key, &row)?;
-        }
-        Ok::<_, drift::ghostbay::catalog::CatalogError>(())
-    });
-    many.await.unwrap();
+    fill_frames(&engine).await;
     take(&engine, &file);
     engine.close().await;
     drop(engine);

@@ -44,16 +44,13 @@ pub trait SmallBodies: Send {
     fn rest(&mut self);
 }
 
+/// Gives the state after the last commit.
+pub type ReadCatalog = Arc<dyn Fn() -> Result<Snapshot, CatalogError> + Send + Sync>;
+
 /// Where the committer tells each committed transaction.
 pub trait CommitListener: Send {
     /// Called after the commit of transaction `sequence` and before its callers are answered.
-    /// `state` gives the catalog as it stands behind that transaction.
-    fn committed(
-        &mut self,
-        sequence: u64,
-        changes: &[Change],
-        state: &dyn Fn() -> Result<Snapshot, CatalogError>,
-    );
+    fn committed(&mut self, sequence: u64, changes: &[Change], read: &ReadCatalog);
 
     /// Called when the index was opened again and stands behind transaction `sequence`, which
     /// [`CommitListener::committed`] may not have been told of: its commit failed, and is done
@@ -138,6 +135,7 @@ pub(super) type Failure = Arc<Mutex<Option<CatalogError>>>;
 /// The thread that owns writing.
 pub(super) struct Committer {
     index: Arc<Index>,
+    read: ReadCatalog,
     bodies: Box<dyn SmallBodies>,
     listener: Box<dyn CommitListener>,
     sequence: u64,
@@ -170,6 +168,7 @@ impl Committer {
         sequence: u64,
     ) -> Self {
         Committer {
+            read: Index::reader(&index),
             index,
             bodies,
             listener,
@@ -280,10 +279,7 @@ impl Committer {
                 if !changes.is_empty() {
                     self.note(None);
                     self.sequence += 1;
-                    let index = &self.index;
-                    self.listener.committed(self.sequence, &changes, &|| {
-                        Ok(Snapshot::new(index.read()?))
-                    });
+                    self.listener.committed(self.sequence, &changes, &self.read);
                 }
                 Ok(())
             }

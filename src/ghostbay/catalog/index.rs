@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::committer::ReadCatalog;
 use super::error::CatalogError;
 use super::redb_map::{Health, RedbMap};
-use super::table::{RawRead, RawWrite};
+use super::table::{RawRead, RawWrite, Snapshot};
 use crate::ghostbay::disk::{Disk, SyncPoint};
 
 /// Name of an index that is being made, beside the one whose place it takes.
@@ -122,6 +123,12 @@ impl Index {
     fn replace(&self, map: RedbMap) {
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
         self.unsettled.store(false, Ordering::Release);
+    }
+
+    /// What gives the state after the last commit.
+    pub fn reader(index: &Arc<Index>) -> ReadCatalog {
+        let index = index.clone();
+        Arc::new(move || Ok(Snapshot::new(index.read()?)))
     }
 
     /// The state after the last commit.

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 pub use codec::Value;
-pub use committer::{CommitListener, SmallBodies};
+pub use committer::{CommitListener, ReadCatalog, SmallBodies};
 pub use error::CatalogError;
 pub use index::{IndexPlace, NEW_INDEX_FILE};
 pub use key::{Key, KeyReader, KeyWriter};
@@ -118,6 +118,11 @@ impl OpenCatalog {
     /// The state as it was found.
     pub fn read(&self) -> Result<Snapshot, CatalogError> {
         Ok(Snapshot::new(self.index.read()?))
+    }
+
+    /// What gives the state after the last commit.
+    pub fn reader(&self) -> ReadCatalog {
+        Index::reader(&self.index)
     }
 
     /// Sequence number of the last transaction.

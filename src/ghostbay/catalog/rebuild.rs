@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::change_log::checkpoint::{StateError, read_rows};
-use super::change_log::file::{LogHeader, LogReadError, LogReader};
-use super::change_log::history::{self, Break, Followed, From, History, Lost};
+use super::change_log::file::{LogReadError, LogReader};
+use super::change_log::history::{self, Break, Followed, History, Lost};
+use super::change_log::state::{self, Contents, StateError};
 use super::error::CatalogError;
 use super::redb_map::{self, RedbMap};
 use super::schema;
@@ -15,8 +15,8 @@ use crate::ghostbay::disk::Disk;
 /// What an index was made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rebuilt {
-    /// The header of the checkpoint or backup that it began with.
-    pub base: LogHeader,
+    /// The checkpoint or backup that it began with.
+    pub base: Contents,
     /// The last transaction that it holds.
     pub sequence: u64,
     /// When that one was committed, in milliseconds since 1970.
@@ -138,17 +138,13 @@ fn apply(
 ) -> Result<Rebuilt, RebuildError> {
     let mut changes = 0;
     let mut reader = LogReader::open(disk, base)?;
-    let header = reader.header;
-    read_rows(&mut reader, |part| put(rows, part, &mut changes)).map_err(|error| match error {
+    let read = state::read(&mut reader, |frame| put(rows, frame.changes, &mut changes));
+    let contents = read.map_err(|error| match error {
         StateError::Log(error) => RebuildError::Log(error),
         StateError::Taken(error) => RebuildError::Index(error),
     })?;
-    let from = From {
-        sequence: header.sequence,
-        time_ms: header.time_ms,
-        schema: header.schema,
-    };
-    let followed = if history.branch == header.branch {
+    let from = contents.end();
+    let followed = if history.branch == contents.header.branch {
         history::follow(disk, history, from, until_ms, |frame| {
             put(rows, frame.changes, &mut changes).map_err(RebuildError::from)
         })?
@@ -161,7 +157,7 @@ fn apply(
         }
     };
     Ok(Rebuilt {
-        base: header,
+        base: contents,
         sequence: followed.sequence,
         time_ms: followed.time_ms,
         changes,

@@ -27,12 +27,7 @@ const STEPS: &[schema::Step] = &[schema::Step {
 struct Heard(Arc<Mutex<Vec<(u64, usize)>>>);
 
 impl CommitListener for Heard {
-    fn committed(
-        &mut self,
-        sequence: u64,
-        changes: &[Change],
-        _: &dyn Fn() -> Result<Snapshot, CatalogError>,
-    ) {
+    fn committed(&mut self, sequence: u64, changes: &[Change], _: &ReadCatalog) {
         self.0.lock().unwrap().push((sequence, changes.len()));
     }
 

@@ -27,7 +27,7 @@ pub const TEMPORARY_SUFFIX: &str = ".checkpoint.tmp";
 pub enum Kind {
     /// Transactions, from that of the header's sequence number on.
     Changes,
-    /// The whole catalog as it was after that transaction, as one transaction.
+    /// The whole catalog as it was after that transaction, or after a later one that it ends with.
     Checkpoint,
 }
 
@@ -49,10 +49,9 @@ pub struct LogHeader {
     pub schema: u32,
     /// The store.
     pub store: Uuid,
-    /// First transaction that the file may hold, or the one that the checkpoint stands behind.
+    /// First transaction that the file may hold, or the one behind which a checkpoint was begun.
     pub sequence: u64,
-    /// When the file of changes was begun or the checkpoint's state was taken, in milliseconds
-    /// since 1970.
+    /// When the file of changes or the checkpoint was begun, in milliseconds since 1970.
     pub time_ms: u64,
     /// The branch of the store's history: another one from each restore on.
     pub branch: u64,
@@ -194,6 +193,13 @@ impl LogReader {
         self.taken += FRAME_HEADER_BYTES + length;
         self.at += (FRAME_HEADER_BYTES + length) as u64;
         Ok(Some(frame))
+    }
+
+    /// Goes on with the frame at `offset`, which is chained to `chain`.
+    pub(super) fn go_to(&mut self, offset: u64, chain: u32) {
+        self.buffer.clear();
+        self.taken = 0;
+        (self.offset, self.at, self.chain) = (offset, offset, chain);
     }
 
     /// Where the next frame begins, in bytes from the file's start: behind an error, where what

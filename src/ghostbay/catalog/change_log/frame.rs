@@ -1,8 +1,9 @@
 //! Frames: the rows of a transaction, or of a whole catalog, as checksummed bytes.
 //!
 //! A frame is its payload's length, a checksum chained to the frame before, and the payload: the
-//! transaction's sequence number and time, whether it is the transaction's last frame, and rows. What is
-//! chained cannot be put together from pieces of other files, and a torn end is seen.
+//! transaction's sequence number and time, whether it is the transaction's last frame and another
+//! transaction belongs to the same state, and rows. What is chained cannot be put together from pieces
+//! of other files, and a torn end is seen.
 
 use crate::ghostbay::catalog::table::Change;
 
@@ -16,6 +17,8 @@ pub const FRAME_BYTES_MAX: usize = FRAME_BYTES_TARGET + (17 << 20);
 /// Bytes of a payload before its rows: sequence, time and flags.
 const PAYLOAD_FIXED_BYTES: usize = 17;
 const FLAG_LAST: u8 = 1;
+/// [`FLAG_LAST`], and another flag that says that more belongs to the state.
+const FOLLOWED: u8 = FLAG_LAST | 2;
 const ROW_DELETED: u8 = 0;
 const ROW_PUT: u8 = 1;
 
@@ -53,31 +56,37 @@ impl FrameWriter {
         let mut payload = Payload::new(sequence, time_ms);
         for (key, value) in changes {
             if payload.bytes.len() >= FRAME_BYTES_TARGET {
-                self.frame(payload.close(false), out);
+                self.close(payload, End::Open, out);
                 payload = Payload::new(sequence, time_ms);
             }
             payload.row(key, value.as_deref());
         }
-        self.frame(payload.close(true), out);
+        self.close(payload, End::Last, out);
     }
 
-    /// Appends one frame of rows that are put, `last` or not.
-    pub fn rows<'a>(
+    /// Appends one frame.
+    pub fn frame<'a>(
         &mut self,
         sequence: u64,
         time_ms: u64,
-        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        last: bool,
+        rows: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+        end: End,
         out: &mut Vec<u8>,
     ) {
         let mut payload = Payload::new(sequence, time_ms);
         for (key, value) in rows {
-            payload.row(key, Some(value));
+            payload.row(key, value);
         }
-        self.frame(payload.close(last), out);
+        self.close(payload, end, out);
     }
 
-    fn frame(&mut self, payload: Vec<u8>, out: &mut Vec<u8>) {
+    /// The checksum that the next frame is chained to.
+    pub fn chain(&self) -> u32 {
+        self.chain
+    }
+
+    fn close(&mut self, payload: Payload, end: End, out: &mut Vec<u8>) {
+        let payload = payload.close(end);
         let length = (payload.len() as u32).to_le_bytes();
         self.chain = checksum(self.chain, length, &payload);
         out.extend_from_slice(&length);
@@ -116,9 +125,31 @@ impl Payload {
         }
     }
 
-    fn close(mut self, last: bool) -> Vec<u8> {
-        self.bytes[PAYLOAD_FIXED_BYTES - 1] = if last { FLAG_LAST } else { 0 };
+    fn close(mut self, end: End) -> Vec<u8> {
+        self.bytes[PAYLOAD_FIXED_BYTES - 1] = match end {
+            End::Open => 0,
+            End::Last => FLAG_LAST,
+            End::Followed => FOLLOWED,
+        };
         self.bytes
+    }
+}
+
+/// Whether a transaction ends with a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It goes on in the next one.
+    Open,
+    /// It ends.
+    Last,
+    /// It ends, and is only a part of the checkpoint's state: the next transaction is one as well.
+    Followed,
+}
+
+impl End {
+    /// Whether the transaction ends.
+    pub fn is_last(self) -> bool {
+        self != End::Open
     }
 }
 
@@ -130,7 +161,7 @@ pub struct Frame {
     /// When the transaction was committed, in milliseconds since 1970.
     pub time_ms: u64,
     /// Whether the transaction ends with it.
-    pub last: bool,
+    pub end: End,
     /// The rows.
     pub changes: Vec<Change>,
 }
@@ -174,7 +205,12 @@ pub fn decode(
     Ok(Frame {
         sequence: u64::from_le_bytes(*sequence),
         time_ms: u64::from_le_bytes(*time_ms),
-        last: flags & FLAG_LAST != 0,
+        end: match *flags {
+            0 => End::Open,
+            FLAG_LAST => End::Last,
+            FOLLOWED => End::Followed,
+            _ => return Err(FrameError::Damaged),
+        },
         changes,
     })
 }
@@ -217,7 +253,7 @@ mod tests {
         writer.transaction(2, 20, &long, &mut bytes);
         let frames = read(&bytes, 7).unwrap();
         assert_eq!(frames[0].changes, short);
-        assert!(frames[0].last);
+        assert!(frames[0].end.is_last());
         assert_eq!((frames[0].time_ms, frames[1].time_ms), (10, 20));
         assert!(frames.len() > 3);
         let rest: Vec<Change> = frames[1..]
@@ -225,7 +261,10 @@ mod tests {
             .flat_map(|frame| frame.changes.clone())
             .collect();
         assert_eq!(rest, long);
-        let lasts = frames[1..].iter().filter(|frame| frame.last).count();
+        let lasts = frames[1..]
+            .iter()
+            .filter(|frame| frame.end.is_last())
+            .count();
         assert_eq!(lasts, 1);
         assert!(frames[1..].iter().all(|frame| frame.sequence == 2));
     }

@@ -153,7 +153,7 @@ pub fn follow<E: std::convert::From<LogReadError>>(
                 followed.stopped = true;
                 return Ok(followed);
             }
-            let (last, sequence, time_ms) = (frame.last, frame.sequence, frame.time_ms);
+            let (last, sequence, time_ms) = (frame.end.is_last(), frame.sequence, frame.time_ms);
             gathered.push(frame);
             if last {
                 for frame in gathered.drain(..) {
@@ -246,29 +246,12 @@ pub fn replay(
         return Err(super::frame::FrameError::Damaged.into());
     }
     let mut reader = LogReader::open(disk, &checkpoint.path)?;
-    let LogHeader {
-        sequence,
-        time_ms,
-        schema,
-        ..
-    } = reader.header;
-    let read = super::checkpoint::read_rows(&mut reader, |changes| {
-        apply(Frame {
-            sequence,
-            time_ms,
-            last: false,
-            changes,
-        })
-    });
-    read.map_err(|error| match error {
-        super::checkpoint::StateError::Log(error) => error,
-        super::checkpoint::StateError::Taken(error) => error.into(),
+    let read = super::state::read(&mut reader, &mut apply);
+    let contents = read.map_err(|error| match error {
+        super::state::StateError::Log(error) => error,
+        super::state::StateError::Taken(error) => error.into(),
     })?;
-    let from = From {
-        sequence,
-        time_ms,
-        schema,
-    };
+    let from = contents.end();
     let followed = follow(disk, &history, from, None, |frame| {
         apply(frame).map_err(LogReadError::from)
     })?;

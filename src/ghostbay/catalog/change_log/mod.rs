@@ -2,21 +2,25 @@
 //!
 //! After each commit and before its callers are answered, the transaction's rows are appended to
 //! the newest file of changes (ORDERING.md, O3); a sync follows within a second. A checkpoint is the
-//! whole catalog as it stood behind one transaction. The newest checkpoint and the changes
+//! whole catalog as it stood behind one transaction ([`state`]). The newest checkpoint and the changes
 //! behind it are the catalog.
 //!
 //! * [`frame`]: rows as checksummed, chained bytes
 //! * [`mod@file`]: the files' names and headers, and reading them
-//! * [`checkpoint`]: writing and reading a checkpoint
+//! * [`state`]: a whole catalog in frames, written while it changes
+//! * `follower`: reading on in a log that is being written
+//! * [`checkpoint`]: a checkpoint's file
 //! * `syncer`: what of the log is durable, and whether it reaches the index
 //! * `retention`: which files may go
 //! * [`history`]: what the files tell together
 
 pub mod checkpoint;
 pub mod file;
+mod follower;
 pub mod frame;
 pub mod history;
 mod retention;
+pub mod state;
 mod syncer;
 
 use std::io;
@@ -28,17 +32,19 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::committer::CommitListener;
+use super::committer::{CommitListener, ReadCatalog};
 use super::error::CatalogError;
-use super::table::{Change, Snapshot};
+use super::table::Change;
 use crate::ghostbay::background;
 use crate::ghostbay::clock::now_ms;
 use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
 
 use file::{Kind, LogHeader, file_name, parse_file_name};
+use follower::Position;
 use frame::FrameWriter;
 use syncer::Shared;
 
+pub use follower::Follower;
 pub use history::replay;
 pub use syncer::{LogVerifier, SYNC_INTERVAL};
 
@@ -73,7 +79,8 @@ pub struct LogPlace {
 }
 
 impl LogPlace {
-    fn header(&self, kind: Kind, sequence: u64, time_ms: u64) -> LogHeader {
+    /// What a file of the log says of itself.
+    pub fn header(&self, kind: Kind, sequence: u64, time_ms: u64) -> LogHeader {
         LogHeader {
             kind,
             schema: self.schema,
@@ -105,6 +112,8 @@ pub struct ChangeLog {
 /// The file that is appended to.
 struct Tail {
     file: Arc<dyn DiskFile>,
+    /// The first transaction that it may hold.
+    first: u64,
     offset: u64,
     writer: FrameWriter,
 }
@@ -149,6 +158,9 @@ impl ChangeLog {
             Err(error) => return Err(failed(error)),
         };
         let shared = Arc::new(Shared::default());
+        if let Some(tail) = &tail {
+            shared.begun(tail.position(sequence));
+        }
         let gap = newest.is_none() || tail.is_none();
         if gap {
             shared.break_off();
@@ -189,8 +201,8 @@ impl ChangeLog {
 
     /// Takes a checkpoint of the state behind transaction `sequence`, whatever the log holds, and
     /// waits for it: what is acknowledged next rests on it, should the index be lost.
-    pub fn begin_anew(&mut self, sequence: u64, state: Snapshot) -> Result<(), CatalogError> {
-        self.checkpoint(sequence, state)
+    pub fn begin_anew(&mut self, sequence: u64, read: &ReadCatalog) -> Result<(), CatalogError> {
+        self.checkpoint(sequence, read)
             .map_err(|error| CatalogError::Log(Arc::new(error)))?;
         if let Some(thread) = self.checkpointer.take()
             && thread.join().is_err()
@@ -211,32 +223,37 @@ impl ChangeLog {
         tail.file.write_at(&bytes, tail.offset)?;
         tail.offset += bytes.len() as u64;
         self.uncovered_bytes += bytes.len() as u64;
-        self.shared.appended(&tail.file);
+        self.shared.appended(&tail.file, tail.position(sequence));
         Ok(())
     }
 
-    /// Begins a new file of changes behind `sequence` and has the state at it written out.
-    fn checkpoint(&mut self, sequence: u64, state: Snapshot) -> io::Result<()> {
+    /// Begins a new file of changes behind `sequence` and has the state written out.
+    fn checkpoint(&mut self, sequence: u64, read: &ReadCatalog) -> io::Result<()> {
         // One at a time; and the file that is left is synced before anything relies on the next.
         if let Some(tail) = &self.tail {
             tail.file.sync_data(SyncPoint::LogRoll)?;
         }
-        self.tail = Some(Tail::begin(&self.place, sequence + 1)?);
+        let tail = self.tail.insert(Tail::begin(&self.place, sequence + 1)?);
+        self.shared.begun(tail.position(sequence));
         self.uncovered_bytes = 0;
         self.shared.checkpoint_begun();
-        // The state is read off the committer's thread, but it was taken on it: nothing that was
-        // committed later is in it.
-        let time_ms = self.time_ms.max(now_ms());
-        self.time_ms = time_ms;
-        let (place, shared) = (self.place.clone(), self.shared.clone());
+        self.time_ms = self.time_ms.max(now_ms());
+        let header = self.place.header(Kind::Checkpoint, sequence, self.time_ms);
+        let (disk, directory) = (self.place.disk.clone(), self.place.directory.clone());
+        let log = Follower::begin(disk, directory, self.shared.clone())
+            .ok_or_else(|| io::Error::other("the change log has a gap again"))?;
+        let (place, shared, read) = (self.place.clone(), self.shared.clone(), read.clone());
         self.checkpointer = Some(background::spawn("checkpoint", move || {
-            let written = checkpoint::write(&place, sequence, time_ms, &state);
-            drop(state);
+            let written = checkpoint::write(&place, sequence, |out| {
+                state::write_changing(header, &*read, log, out)
+            });
             match written {
-                Ok(rows) => {
-                    tracing::debug!(sequence, rows, "took a checkpoint of the index");
+                Ok(contents) => {
+                    let (begun, ended) = (sequence, contents.sequence);
+                    tracing::debug!(begun, ended, "took a checkpoint of the index");
                     shared.checkpoint_taken();
-                    if let Err(error) = checkpoint::remove_needless(&place, now_ms()) {
+                    let followed = shared.sync().followed.first();
+                    if let Err(error) = checkpoint::remove_needless(&place, now_ms(), followed) {
                         tracing::warn!(%error, "old files of the change log were not removed");
                     }
                 }
@@ -278,12 +295,7 @@ impl ChangeLog {
 }
 
 impl CommitListener for ChangeLog {
-    fn committed(
-        &mut self,
-        sequence: u64,
-        changes: &[Change],
-        state: &dyn Fn() -> Result<Snapshot, CatalogError>,
-    ) {
+    fn committed(&mut self, sequence: u64, changes: &[Change], read: &ReadCatalog) {
         self.told = sequence;
         if let Err(error) = self.append(sequence, changes) {
             // The commit stands: the index has it. Only the log does not, until a checkpoint.
@@ -295,10 +307,7 @@ impl CommitListener for ChangeLog {
             return;
         }
         self.attempted = Some(Instant::now());
-        let begun = state()
-            .map_err(io::Error::other)
-            .and_then(|state| self.checkpoint(sequence, state));
-        if let Err(error) = begun {
+        if let Err(error) = self.checkpoint(sequence, read) {
             tracing::error!(%error, sequence, "no checkpoint of the index could be begun");
             self.tail = None;
             self.shared.break_off();
@@ -353,9 +362,20 @@ impl Tail {
         }
         Ok(Tail {
             file,
+            first: sequence,
             offset: header.len() as u64,
             writer: FrameWriter::new(chain),
         })
+    }
+
+    /// Where it ends, behind transaction `sequence`.
+    fn position(&self, sequence: u64) -> Position {
+        Position {
+            sequence,
+            first: self.first,
+            offset: self.offset,
+            chain: self.writer.chain(),
+        }
     }
 }
 

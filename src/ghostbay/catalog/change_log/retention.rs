@@ -25,8 +25,14 @@ pub struct Needless {
 }
 
 /// What may go. `changes` are the first sequence numbers of the files of changes; each ends where
-/// the next one begins, and the newest is being written.
-pub fn plan(checkpoints: &[Checkpoint], changes: &[u64], now_ms: u64, keep_ms: u64) -> Needless {
+/// the next one begins, and the newest is being written. Changes from `followed` on are still read.
+pub fn plan(
+    checkpoints: &[Checkpoint],
+    changes: &[u64],
+    now_ms: u64,
+    keep_ms: u64,
+    followed: Option<u64>,
+) -> Needless {
     let mut good: Vec<(u64, u64)> = checkpoints
         .iter()
         .filter_map(|checkpoint| Some((checkpoint.sequence, checkpoint.time_ms?)))
@@ -46,6 +52,7 @@ pub fn plan(checkpoints: &[Checkpoint], changes: &[u64], now_ms: u64, keep_ms: u
             last_ms = *time_ms;
         }
     }
+    let needed = followed.map_or(kept[0] + 1, |followed| followed.min(kept[0] + 1));
     let mut changes = changes.to_vec();
     changes.sort_unstable();
     Needless {
@@ -56,7 +63,7 @@ pub fn plan(checkpoints: &[Checkpoint], changes: &[u64], now_ms: u64, keep_ms: u
             .collect(),
         changes: changes
             .windows(2)
-            .filter(|pair| pair[1] <= kept[0] + 1)
+            .filter(|pair| pair[1] <= needed)
             .map(|pair| pair[0])
             .collect(),
     }
@@ -76,7 +83,7 @@ mod tests {
     }
 
     fn planned(checkpoints: &[Checkpoint], changes: &[u64], hour: u64) -> (Vec<u64>, Vec<u64>) {
-        let plan = plan(checkpoints, changes, hour * HOUR, 48 * HOUR);
+        let plan = plan(checkpoints, changes, hour * HOUR, 48 * HOUR, None);
         (plan.checkpoints, plan.changes)
     }
 
@@ -110,6 +117,15 @@ mod tests {
         let all = [at(10, 1), at(20, 2)];
         assert_eq!(planned(&all, &[5, 15, 21], 1000), (vec![], vec![]));
         assert_eq!(planned(&all, &[5, 11, 21], 1000), (vec![], vec![5]));
+    }
+
+    #[test]
+    fn changes_that_are_being_read_stay() {
+        let all = [at(10, 1), at(20, 2), at(30, 3)];
+        let gone = |followed| plan(&all, &[1, 11, 21, 31], 1000 * HOUR, HOUR, followed).changes;
+        assert_eq!(gone(Some(15)), [1]);
+        assert_eq!(gone(Some(5)), [0; 0]);
+        assert_eq!(gone(Some(40)), [1, 11]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::follower::{Followed, Follower, Position};
 use super::replay;
 use crate::ghostbay::catalog::{Catalog, CatalogError, schema};
 use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
@@ -32,6 +33,10 @@ pub(super) struct Shared {
 pub(super) struct SyncState {
     /// What was appended to, and is not synced yet.
     pub unsynced: Option<Arc<dyn DiskFile>>,
+    /// Where what was appended ends; `None` while the last transaction is missing.
+    pub position: Option<Position>,
+    /// Who reads on from where.
+    pub followed: Followed,
     closed: bool,
     reach: Reach,
 }
@@ -55,7 +60,9 @@ impl Shared {
     /// The log misses a transaction.
     pub fn break_off(&self) {
         self.gap.store(true, Ordering::Relaxed);
-        self.sync().reach = Reach::Broken;
+        let mut sync = self.sync();
+        sync.reach = Reach::Broken;
+        sync.position = None;
     }
 
     /// A checkpoint was begun, which closes a gap if it comes to its end.
@@ -75,10 +82,17 @@ impl Shared {
         }
     }
 
+    /// A file was begun, to which nothing is appended yet.
+    pub fn begun(&self, position: Position) {
+        self.sync().position = Some(position);
+    }
+
     /// Something was appended to a file, which has to be synced. Another that still waits is one
     /// that a checkpoint has left, and synced.
-    pub fn appended(&self, file: &Arc<dyn DiskFile>) {
-        if self.sync().unsynced.replace(file.clone()).is_none() {
+    pub fn appended(&self, file: &Arc<dyn DiskFile>, position: Position) {
+        let mut sync = self.sync();
+        sync.position = Some(position);
+        if sync.unsynced.replace(file.clone()).is_none() {
             self.wake.notify_one();
         }
     }
@@ -147,6 +161,15 @@ impl LogVerifier {
             sequence,
             shared,
         }
+    }
+
+    /// Reads on from where the log stands now; `None` if it misses the last transaction.
+    pub fn follow(&self) -> Option<Follower> {
+        Follower::begin(
+            self.disk.clone(),
+            self.directory.clone(),
+            self.shared.clone(),
+        )
     }
 
     /// Makes a commit, and with it a checkpoint.
