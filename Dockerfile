@@ -19,9 +19,9 @@ COPY --from=builder /app/target/release/drift /usr/local/bin/
 # In a container, the network is where Drift is reached from at all.
 ENV DRIFT_SERVER_HOST=0.0.0.0
 ENV DRIFT_STORAGE_PATH=/var/lib/drift/storage
-# There is no login yet, and Drift refuses to listen on a network without a word about it: this
-# is the word. Whoever reaches the published port may push, pull and delete.
-ENV DRIFT_AUTH_ENABLED=false
+# The first start makes the account admin, and writes its password to keys/initial-admin-password in
+# the volume.
+ENV DRIFT_AUTH_ENABLED=true
 
 USER drift
 VOLUME /var/lib/drift/storage

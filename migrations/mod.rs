@@ -2,8 +2,13 @@
 
 mod v0001_initial;
 mod v0002_reclaim;
+mod v0003_accounts;
 
 use crate::ghostbay::catalog::schema::Step;
 
 /// All steps, oldest first. The last one's version is the one that this build writes.
-pub const STEPS: &[Step] = &[v0001_initial::STEP, v0002_reclaim::STEP];
+pub const STEPS: &[Step] = &[
+    v0001_initial::STEP,
+    v0002_reclaim::STEP,
+    v0003_accounts::STEP,
+];

@@ -9,9 +9,10 @@ use anyhow::Context;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::AuthService;
+use crate::auth::{self, AuthOptions, AuthService, Authority};
 use crate::config::{BackupConfig, Config, MissingReferences as Missing, ServerConfig, Share};
 use crate::ghostbay::admin::ADMIN_SOCKET;
+use crate::ghostbay::full_copy::KEYS_DIRECTORY;
 use crate::ghostbay::room::MinFree;
 use crate::ghostbay::schedule::Schedule;
 use crate::ghostbay::{EngineOptions, LocalStorageEngine};
@@ -77,8 +78,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<()> {
+    let authority = Arc::new(authority(config, &storage)?);
     let auth = match config.auth.is_enabled() {
-        true => AuthService::new(),
+        true => {
+            if let Some(file) = authority.begin().await? {
+                tracing::info!(
+                    file = %file.display(),
+                    "there was no account: the password of the new account admin lies in this file \
+                     until it is changed (drift user passwd admin)"
+                );
+            }
+            AuthService::with(authority.clone())
+        }
         false => AuthService::open(),
     };
     let stop = transport::stop_signal().context("cannot take hold of SIGTERM and SIGINT")?;
@@ -94,6 +105,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let admin_api = AdminApi {
         storage: storage.clone(),
         registry: registry.clone(),
+        authority,
         read_only: config.server.read_only,
         compact_rate: config.gc.compact_rate,
         verify: verify_options(config, Depth::Quick, Repairs::Nothing),
@@ -252,6 +264,7 @@ pub fn verify_options(config: &Config, depth: Depth, repairs: Repairs) -> Verify
         bytes_per_second: None,
         bucket,
         missing_references,
+        others: auth::tables::TABLES.to_vec(),
     }
 }
 
@@ -270,6 +283,15 @@ fn api(
             Box::pin(async move { Ok(storage.ready().await?) })
         }),
     }
+}
+
+/// The accounts and the policy of a store, as the configuration has them.
+pub fn authority(config: &Config, storage: &LocalStorageEngine) -> anyhow::Result<Authority> {
+    let options = AuthOptions {
+        keys: config.storage.path.join(KEYS_DIRECTORY),
+        rules: config.auth.rules.clone(),
+    };
+    Ok(Authority::open(storage.catalog().clone(), options)?)
 }
 
 /// The registry on a store, as the configuration has it.

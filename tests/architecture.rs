@@ -53,7 +53,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         modules: &["config"],
-        may_import: &["registry", "http"],
+        may_import: &["registry", "http", "auth", "oci"],
     },
     Layer {
         modules: &["app", "cli"],

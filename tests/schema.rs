@@ -10,6 +10,7 @@ use drift::ghostbay::{local, pack};
 fn tables() -> Vec<TableInfo> {
     let mut tables = drift::ghostbay::TABLES.to_vec();
     tables.extend(drift::registry::tables::TABLES);
+    tables.extend(drift::auth::tables::TABLES);
     tables.sort_by_key(|table| table.id);
     tables
 }

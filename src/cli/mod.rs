@@ -6,6 +6,7 @@ mod du;
 mod logging;
 mod migrate;
 mod moment;
+mod policy;
 mod reach;
 mod rebuild;
 mod registry;
@@ -13,6 +14,7 @@ mod restore;
 mod retention;
 mod serve;
 mod status;
+mod user;
 mod verify;
 
 use std::path::PathBuf;
@@ -86,6 +88,18 @@ enum Command {
     /// blobs with the headers, trailers and alignment of their records. MANIFESTS lie in the index.
     /// A store is followed by its repositories, a repository by its tags, a tag by its blobs.
     Du(du::DuArgs),
+    /// Who can log in: accounts and their passwords
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Who may do what: rules, of which the first that fits decides
+    ///
+    /// WHO is user:NAME, group:NAME, token:NAME, anonymous, authenticated or everybody. ACTIONS are
+    /// pull, push-new, overwrite, delete and admin, with commas between them; push is
+    /// push-new,overwrite, and all is all of them. REPOSITORIES is a name or a pattern: * within a
+    /// path part, ** over parts, {a,b} for either. What no rule allows is denied, but to accounts of
+    /// the group admins.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Say which server holds the data directory; exit status 1 if none runs
     Status,
     /// See where a tag pointed, and put it back
@@ -169,6 +183,8 @@ impl Cli {
             Command::Compact(args) => compact::run(&config, &args)?,
             Command::Retention(args) => retention::run(&config, args)?,
             Command::Du(args) => du::run(&config, &args)?,
+            Command::User(asked) => user::run(&config, asked)?,
+            Command::Policy(asked) => return policy::run(&config, asked),
             Command::Status => status::run(&config)?,
             Command::Tag(asked) => registry::tag(&config, asked)?,
             Command::Manifest(asked) => registry::manifest(&config, asked)?,

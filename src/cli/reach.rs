@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::config::Config;
 use crate::ghostbay::admin::ADMIN_SOCKET;
@@ -22,6 +24,31 @@ pub async fn running_server(config: &Config) -> anyhow::Result<Option<AdminClien
         }
         Err(error) => Err(error).context("commands are for the server's own user, or root"),
     }
+}
+
+/// Puts a question in JSON to the server, and reads the answer.
+pub async fn ask<T: DeserializeOwned>(
+    server: &mut AdminClient,
+    route: &str,
+    asked: &impl Serialize,
+) -> anyhow::Result<T> {
+    let answer = match server.post_json(route, serde_json::to_vec(asked)?).await {
+        Ok(answer) => answer.whole().await?,
+        Err(refused @ ClientError::Refused { .. }) => return Err(reason_of(refused)),
+        Err(error) => return Err(error.into()),
+    };
+    serde_json::from_slice(&answer).context("the server's answer is not understood")
+}
+
+/// What the server said, without the form that it has for clients.
+fn reason_of(refused: ClientError) -> anyhow::Error {
+    if let ClientError::Refused { body, .. } = &refused
+        && let Ok(body) = serde_json::from_str::<serde_json::Value>(body)
+        && let Some(message) = body["errors"][0]["message"].as_str()
+    {
+        return anyhow::anyhow!("{message}");
+    }
+    refused.into()
 }
 
 /// The packs of a store, none of whose bytes is given back meanwhile.

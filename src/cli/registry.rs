@@ -10,7 +10,6 @@ use crate::app;
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::http::admin::REGISTRY_ROUTE;
-use crate::http::admin::client::ClientError;
 use crate::oci::{Reference, RepositoryName, Tag};
 use crate::registry::command::{self, Answer, Command};
 use crate::registry::history::{Presence, TagMoment};
@@ -177,30 +176,13 @@ fn run(config: &Config, command: Command) -> anyhow::Result<()> {
 
 async fn ask(config: &Config, command: Command) -> anyhow::Result<Answer> {
     if let Some(mut server) = reach::running_server(config).await? {
-        let asked = serde_json::to_vec(&command)?;
-        let answer = match server.post_json(REGISTRY_ROUTE, asked).await {
-            Ok(answer) => answer.whole().await?,
-            Err(refused @ ClientError::Refused { .. }) => return Err(reason_of(refused)),
-            Err(error) => return Err(error.into()),
-        };
-        return serde_json::from_slice(&answer).context("the server's answer is not understood");
+        return reach::ask(&mut server, REGISTRY_ROUTE, &command).await;
     }
     let storage = app::open(config).await?;
     let registry = app::registry(config, storage.clone());
     let answer = command::run(&registry, command).await;
     storage.close().await;
     Ok(answer?)
-}
-
-/// What the server said, without the form that it has for clients.
-fn reason_of(refused: ClientError) -> anyhow::Error {
-    if let ClientError::Refused { body, .. } = &refused
-        && let Ok(body) = serde_json::from_str::<serde_json::Value>(body)
-        && let Some(message) = body["errors"][0]["message"].as_str()
-    {
-        return anyhow::anyhow!("{message}");
-    }
-    refused.into()
 }
 
 fn print(answer: Answer) {

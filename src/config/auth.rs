@@ -1,10 +1,11 @@
-//! `[auth]`: whether a login is asked for.
+//! `[auth]`: whether a login is asked for, and who may do what.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
-use super::scalar;
 use super::server::ServerConfig;
+use super::{rules, scalar};
+use crate::auth::Rule;
 
 /// The section `[auth]`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -17,6 +18,10 @@ pub struct AuthConfig {
         skip_serializing_if = "Option::is_none"
     )]
     pub enabled: Option<bool>,
+    /// Who may do what. The first rule that fits decides, before those of `drift policy`; what no rule
+    /// allows is denied.
+    #[serde(deserialize_with = "rules::list")]
+    pub rules: Vec<Rule>,
 }
 
 impl AuthConfig {

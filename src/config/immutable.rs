@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rules;
-use crate::registry::Pattern;
+use crate::oci::Pattern;
 
 /// The section `[immutable]`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 use super::{rules, scalar};
-use crate::registry::Pattern;
+use crate::oci::Pattern;
 
 /// The section `[quota]`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

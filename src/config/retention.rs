@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::ConfigError;
 use super::{rules, scalar};
-use crate::registry::Pattern;
+use crate::oci::Pattern;
 
 /// The section `[retention]`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

@@ -122,6 +122,11 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
                 "[{ repositories = \"**\", tags = \"v*\" }]",
             ),
             ("DRIFT_AUTH_ENABLED", "false"),
+            (
+                "DRIFT_AUTH_RULES",
+                "[{ effect = \"deny\", who = \"everybody\", actions = \"delete\", \
+                 repositories = \"prod/**\" }]",
+            ),
             ("DRIFT_GC_INTERVAL", "5s"),
             ("DRIFT_GC_GRACE", "0s"),
             ("DRIFT_GC_KEEP_DELETED", "2days"),
@@ -192,6 +197,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             }],
         },
         auth: AuthConfig {
+            rules: vec!["deny everybody delete prod/**".parse().unwrap()],
             enabled: Some(false),
         },
         gc: GcConfig {
@@ -213,7 +219,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
     assert_eq!(config, expected);
 }
 
-fn pattern(text: &str) -> crate::registry::Pattern {
+fn pattern(text: &str) -> crate::oci::Pattern {
     text.parse().unwrap()
 }
 

@@ -28,8 +28,8 @@ use super::pack::accounts::PACKS;
 use super::pack::file::{file_name as pack_name, parse_file_name as parse_pack_name};
 use super::restore::each_missing;
 
-/// Name of the directory of keys, where there is one.
-const KEYS_DIRECTORY: &str = "keys";
+/// Name of the directory of keys and secrets, where there is one.
+pub const KEYS_DIRECTORY: &str = "keys";
 /// Name of the snapshot until the copy is whole.
 const SNAPSHOT_FILE: &str = "snapshot";
 /// Packs are copied in steps of this many bytes.

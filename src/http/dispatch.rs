@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
@@ -11,9 +11,9 @@ use crate::auth::{AuthError, Identity};
 use crate::oci::ErrorCode;
 
 use super::error::ApiError;
-use super::middleware::{Target, observe};
+use super::middleware::{Actor, Target, observe};
 use super::query::Query;
-use super::router::{Action, Route};
+use super::router::{Need, Route};
 use super::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
 use super::{Api, health};
 
@@ -55,20 +55,42 @@ async fn serve(State(api): State<Api>, mut request: Request) -> Response {
 }
 
 async fn answer(api: &Api, target: Target, request: Request) -> Result<Response, ApiError> {
-    // Probes are for machines that have no login, and tell nothing.
     let is_probe = target.as_ref().is_ok_and(Route::is_probe);
     let caller = match is_probe {
         true => None,
-        false => Some(caller(api, &request)?),
+        false => Some(caller(api, request.headers()).await?),
     };
-    // Only somebody who was let in learns what a path means.
-    let method = request.method().clone();
-    let route = target.map_err(|error| ApiError::no_route(error, &method))?;
-    if !route.allows(&method) {
-        return Err(ApiError::method_not_allowed(route.allow()));
+    let actor = caller.as_ref().and_then(Identity::actor);
+    let answered = admit(api, caller, target, request).await;
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    if let Some(actor) = actor {
+        response.extensions_mut().insert(Actor(actor));
     }
-    if let Some(caller) = &caller {
-        permit(caller, &route, &method)?;
+    Ok(response)
+}
+
+/// Answers whoever may have an answer. `None` asks for a probe.
+async fn admit(
+    api: &Api,
+    caller: Option<Identity>,
+    target: Target,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let is_stranger = caller.as_ref().is_some_and(Identity::is_anonymous);
+    // Only somebody who was let in learns what a path means.
+    let unknown = |error: ApiError| match is_stranger {
+        true => AuthError::Unauthenticated.into(),
+        false => error,
+    };
+    let method = request.method().clone();
+    let route = target.map_err(|error| unknown(ApiError::no_route(error, &method)))?;
+    if !route.allows(&method) {
+        return Err(unknown(ApiError::method_not_allowed(route.allow())));
+    }
+    match &caller {
+        Some(caller) => permit(caller, route.needs(&method))?,
+        None if route.needs(&method) == Need::Nothing => {}
+        None => return Err(AuthError::Unauthenticated.into()),
     }
     if api.read_only && method != Method::GET && method != Method::HEAD {
         return Err(ApiError::read_only(route.allow()));
@@ -89,7 +111,9 @@ async fn handle(
     query: Query,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let registry = &api.registry;
+    let acting = caller.as_ref().and_then(Identity::actor);
+    let acting = acting.map(|actor| api.registry.acting_as(&actor));
+    let registry = acting.as_ref().unwrap_or(&api.registry);
     match (route, method.as_str()) {
         (Route::Healthz, _) => Ok(health::alive()),
         (Route::Readyz, _) => health::ready(api).await,
@@ -98,7 +122,7 @@ async fn handle(
         (Route::Tags(name), _) => tags::get(registry, &name, &query),
         (Route::Referrers(name, digest), _) => referrers::get(registry, &name, &digest, &query),
         (Route::Manifest(name, reference), "PUT") => {
-            manifests::put(registry, &name, reference, &query, request).await
+            manifests::put(registry, caller, &name, reference, &query, request).await
         }
         (Route::Manifest(name, reference), "DELETE") => {
             manifests::delete(registry, &name, &reference).await
@@ -119,32 +143,39 @@ async fn handle(
 }
 
 /// Who asks.
-fn caller(api: &Api, request: &Request) -> Result<Identity, ApiError> {
-    let mut presented = request.headers().get_all(AUTHORIZATION).iter();
+async fn caller(api: &Api, headers: &HeaderMap) -> Result<Identity, ApiError> {
+    let mut presented = headers.get_all(AUTHORIZATION).iter();
     let authorization = presented.next().map(HeaderValue::to_str);
     match (authorization, presented.next()) {
-        (None, _) => Ok(api.auth.check(None)?),
-        (Some(Ok(text)), None) => Ok(api.auth.check(Some(text))?),
+        (None, _) => Ok(api.auth.check(None).await?),
+        (Some(Ok(text)), None) => Ok(api.auth.check(Some(text)).await?),
         // Bytes that are no text, or two logins at once, are nobody's.
         (Some(_), _) => Err(AuthError::Unauthenticated.into()),
     }
 }
 
-fn permit(caller: &Identity, route: &Route, method: &Method) -> Result<(), ApiError> {
-    let Some((action, name)) = route.needs(method) else {
-        return Ok(());
+/// Refuses what the caller may not: by asking for a login whoever has none, and else in the same words
+/// whether or not there is such a repository.
+fn permit(caller: &Identity, need: Need<'_>) -> Result<(), ApiError> {
+    let refused = match need {
+        Need::Nothing => None,
+        Need::Login => caller.is_anonymous().then(String::new),
+        Need::Listing => (!caller.may_list()).then(String::new),
+        Need::Any(actions, repository) => {
+            let decision = caller.decide_any(actions, repository);
+            (!decision.allowed).then(|| {
+                let reason = decision.reason;
+                format!("{caller} may not {actions} in {repository}: {reason}")
+            })
+        }
     };
-    let permitted = match action {
-        Action::Pull => caller.may_read(name),
-        Action::Push => caller.may_write(name),
-        Action::Delete => caller.may_delete(name),
-    };
-    match permitted {
-        true => Ok(()),
-        false => Err(ApiError::new(
+    match refused {
+        None => Ok(()),
+        Some(_) if caller.is_anonymous() => Err(AuthError::Unauthenticated.into()),
+        Some(reason) => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             ErrorCode::Denied,
-            format!("this login may not {action} {name}"),
+            reason,
         )),
     }
 }

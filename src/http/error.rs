@@ -275,9 +275,9 @@ impl From<RegistryError> for ApiError {
             | RegistryError::IndexTooDeep(_)
             | RegistryError::TooManyPieces(_)
             | RegistryError::TooManyTags(_) => StatusCode::BAD_REQUEST,
-            RegistryError::QuotaExceeded { .. } | RegistryError::TagImmutable { .. } => {
-                StatusCode::FORBIDDEN
-            }
+            RegistryError::QuotaExceeded { .. }
+            | RegistryError::TagImmutable { .. }
+            | RegistryError::TagMoveDenied { .. } => StatusCode::FORBIDDEN,
             RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
                 StatusCode::METHOD_NOT_ALLOWED
             }
@@ -310,8 +310,14 @@ impl From<AuthError> for ApiError {
             )
             .with(
                 WWW_AUTHENTICATE,
-                HeaderValue::from_static("Basic realm=\"drift\""),
+                HeaderValue::from_static("Basic realm=\"drift\", charset=\"UTF-8\""),
             ),
+            AuthError::Busy => ApiError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::TooManyRequests,
+                error.to_string(),
+            )
+            .with(RETRY_AFTER, HeaderValue::from_static("2")),
         }
     }
 }

@@ -31,6 +31,10 @@ pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-d
 /// What the path of a request came to, as an extension of the request.
 pub type Target = Result<Route, RouteError>;
 
+/// Who asked, as an extension of the answer.
+#[derive(Clone, Debug)]
+pub struct Actor(pub String);
+
 /// Longest path in the log, in characters. A longer one is cut.
 const PATH_CHARS_MAX: usize = 512;
 
@@ -100,6 +104,8 @@ struct Record {
     path: String,
     repository: Option<String>,
     digest: Option<String>,
+    /// `user:alice`; absent where there is no login, or none that is known.
+    who: Option<String>,
     is_probe: bool,
     /// Absent when the client left before there was an answer.
     status: Option<u16>,
@@ -120,6 +126,7 @@ impl Record {
             path: path.chars().take(PATH_CHARS_MAX).collect(),
             repository: route.and_then(|route| Some(route.repository()?.to_string())),
             digest: route.and_then(|route| Some(route.digest()?.to_string())),
+            who: None,
             is_probe: route.is_some_and(Route::is_probe),
             status: None,
             received,
@@ -130,6 +137,7 @@ impl Record {
 
     fn answered(&mut self, response: &Response) {
         self.status = Some(response.status().as_u16());
+        self.who = response.extensions().get().map(|Actor(who)| who.clone());
         // What a tag stands for, and what an upload came to, only the answer knows.
         if self.digest.is_none()
             && let Some(digest) = response.headers().get(CONTENT_DIGEST)
@@ -152,6 +160,7 @@ impl Drop for Record {
                     path = self.path,
                     repository = self.repository,
                     digest = self.digest,
+                    who = self.who,
                     status = self.status,
                     bytes_in = self.received.load(Ordering::Relaxed),
                     bytes_out = self.sent,

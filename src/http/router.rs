@@ -6,11 +6,10 @@
 //! its type, none of which allows a slash, a dot segment or an empty one. So each spelling of
 //! a path either is the same route as the plain one or none at all.
 
-use std::fmt;
-
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::auth::{Action, Actions};
 use crate::digest::{Digest, DigestError};
 use crate::ghostbay::uploads::UploadId;
 use crate::oci::{NameError, Reference, ReferenceError, RepositoryName};
@@ -40,25 +39,18 @@ pub enum Route {
     Referrers(RepositoryName, Digest),
 }
 
-/// What a caller wants to do with a repository.
+/// What a caller must be allowed to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Read it.
-    Pull,
-    /// Add to it.
-    Push,
-    /// Take away from it.
-    Delete,
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Action::Pull => "pull from",
-            Action::Push => "push to",
-            Action::Delete => "delete from",
-        })
-    }
+pub enum Need<'a> {
+    /// Nothing, and nobody need have logged in.
+    Nothing,
+    /// Nothing, but have logged in.
+    Login,
+    /// See any repository at all: which of them are shown depends on each.
+    Listing,
+    /// Any of these with the repository. Which of the rights to push a manifest takes, its
+    /// transaction knows.
+    Any(Actions, &'a RepositoryName),
 }
 
 /// Why a path names nothing.
@@ -147,18 +139,24 @@ impl Route {
         self.allow().split(", ").any(|name| name == method.as_str())
     }
 
-    /// What a caller must be allowed to do, and with which repository. `None` asks for nothing
-    /// but a caller: what the catalogue shows depends on each repository in it.
-    pub fn needs(&self, method: &Method) -> Option<(Action, &RepositoryName)> {
-        let name = self.repository()?;
-        let action = match (self, method) {
+    /// What a caller must be allowed to do for `method`, which the route answers.
+    pub fn needs(&self, method: &Method) -> Need<'_> {
+        match self {
+            // Probes are for machines that have no login, and tell nothing.
+            Route::Healthz | Route::Readyz => Need::Nothing,
+            Route::Base => Need::Login,
+            Route::Catalog => Need::Listing,
             // An upload is the pusher's own, whatever is done with it.
-            (Route::Uploads(_) | Route::Upload(..), _) => Action::Push,
-            (_, &Method::GET | &Method::HEAD) => Action::Pull,
-            (_, &Method::DELETE) => Action::Delete,
-            _ => Action::Push,
-        };
-        Some((action, name))
+            Route::Uploads(name) | Route::Upload(name, _) => Need::Any(Actions::PUSH, name),
+            Route::Tags(name)
+            | Route::Referrers(name, _)
+            | Route::Manifest(name, _)
+            | Route::Blob(name, _) => match *method {
+                Method::GET | Method::HEAD => Need::Any(Action::Pull.into(), name),
+                Method::DELETE => Need::Any(Action::Delete.into(), name),
+                _ => Need::Any(Actions::PUSH, name),
+            },
+        }
     }
 
     /// Whether this is a probe: answered to everybody, and not worth a line of the log.

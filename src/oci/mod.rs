@@ -9,6 +9,7 @@ mod json;
 pub mod manifest;
 pub mod media_type;
 pub mod name;
+pub mod pattern;
 pub mod range;
 pub mod reference;
 
@@ -17,6 +18,7 @@ pub use error::{ErrorBody, ErrorCode, ErrorEntry};
 pub use manifest::{Content, Manifest, ManifestError, Role};
 pub use media_type::ManifestType;
 pub use name::{NameError, RepositoryName};
+pub use pattern::{Pattern, PatternError};
 pub use range::{ContentRange, ContentRangeError};
 pub use reference::{Reference, ReferenceError, Tag, TagError};
 

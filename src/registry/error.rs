@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::push::{INDEX_DEPTH_MAX, TAGS_PER_PUSH_MAX};
+use super::push::{INDEX_DEPTH_MAX, TAGS_PER_PUSH_MAX, TagMove};
 use crate::digest::Digest;
 use crate::ghostbay::StorageError;
 use crate::ghostbay::catalog::CatalogError;
@@ -170,6 +170,19 @@ pub enum RegistryError {
         /// The tag.
         tag: Tag,
     },
+    /// Whoever pushes may not do that to a tag.
+    #[error("this login may not {} tag {repository}:{tag}", match wanted {
+        TagMove::Create => "make",
+        TagMove::Overwrite => "overwrite",
+    })]
+    TagMoveDenied {
+        /// Its repository.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+        /// What the push would do to it.
+        wanted: TagMove,
+    },
     /// Deleting is switched off.
     #[error("this registry has deletes switched off")]
     DeletesDisabled,
@@ -211,9 +224,9 @@ impl RegistryError {
                 ErrorCode::Unsupported
             }
             RegistryError::ManifestBlobUnknown { .. } => ErrorCode::ManifestBlobUnknown,
-            RegistryError::QuotaExceeded { .. } | RegistryError::TagImmutable { .. } => {
-                ErrorCode::Denied
-            }
+            RegistryError::QuotaExceeded { .. }
+            | RegistryError::TagImmutable { .. }
+            | RegistryError::TagMoveDenied { .. } => ErrorCode::Denied,
             RegistryError::StillReferenced { .. } | RegistryError::DeletesDisabled => {
                 ErrorCode::Unsupported
             }
@@ -253,7 +266,9 @@ impl RegistryError {
                 limit,
                 ..
             } => json!({ "quota": what, "used": used, "adding": adding, "limit": limit }),
-            RegistryError::TagImmutable { tag, .. } => json!({ "tag": tag.as_str() }),
+            RegistryError::TagImmutable { tag, .. } | RegistryError::TagMoveDenied { tag, .. } => {
+                json!({ "tag": tag.as_str() })
+            }
             _ => return None,
         })
     }

@@ -1,11 +1,10 @@
 //! Tags that stay where they are: they are neither moved nor deleted, by nobody.
 
-use super::pattern::Pattern;
 use super::repositories::prefix;
 use super::tables::{ContentKey, TAGS};
 use super::{RegistryError, tags};
 use crate::ghostbay::catalog::Rows;
-use crate::oci::{RepositoryName, Tag};
+use crate::oci::{Pattern, RepositoryName, Tag};
 
 /// A rule on tags that are immutable once they are there.
 #[derive(Clone, PartialEq, Eq, Debug)]

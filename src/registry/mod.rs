@@ -30,7 +30,6 @@ pub mod history;
 pub mod immutable;
 pub mod leases;
 mod manifests;
-pub mod pattern;
 mod pulls;
 pub mod push;
 pub mod quotas;
@@ -57,8 +56,7 @@ pub use error::RegistryError;
 pub use gc::GcOptions;
 pub use immutable::{ImmutableRule, ImmutableTags};
 pub use manifests::StoredManifest;
-pub use pattern::Pattern;
-pub use push::{PutManifest, PutManifestOutcome};
+pub use push::{PutManifest, PutManifestOutcome, TagMove};
 pub use quotas::{QuotaRule, Quotas};
 pub use referrers::Referrers;
 pub use retention::{Retention, RetentionRule};
@@ -176,7 +174,8 @@ impl Registry {
         }
     }
 
-    /// The same registry, whose histories name `actor` for what is done through it.
+    /// The same registry, whose histories name `actor` for what is done through it, and where it
+    /// goes on with its own uploads alone.
     pub fn acting_as(&self, actor: &str) -> Self {
         Registry {
             actor: Some(actor.into()),

@@ -61,6 +61,17 @@ impl Registry {
         repository: &RepositoryName,
         put: PutManifest,
     ) -> Result<PutManifestOutcome, RegistryError> {
+        self.put_manifest_if(repository, put, |_| true).await
+    }
+
+    /// As [`Registry::put_manifest`], for somebody who may not do everything to tags. What a push
+    /// does to one is known in its transaction alone, and `may` is asked there.
+    pub async fn put_manifest_if(
+        &self,
+        repository: &RepositoryName,
+        put: PutManifest,
+        may: impl Fn(TagMove) -> bool + Send + 'static,
+    ) -> Result<PutManifestOutcome, RegistryError> {
         if put.tags.len() > TAGS_PER_PUSH_MAX {
             return Err(RegistryError::TooManyTags(put.tags.len()));
         }
@@ -82,12 +93,22 @@ impl Registry {
         let options = self.options.clone();
         catalog
             .transact(move |transaction| {
+                push.permit(transaction, &may)?;
                 push.admit(transaction, &options)?;
                 push.commit(transaction)
             })
             .await?;
         Ok(outcome)
     }
+}
+
+/// What a push does to a tag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TagMove {
+    /// It makes the tag.
+    Create,
+    /// It points the tag, which is there, at another manifest.
+    Overwrite,
 }
 
 /// A push that is known to be well-formed, and all rows that it makes.
@@ -185,6 +206,31 @@ impl Push {
     pub(super) fn pushed_at(mut self, pushed_ms: u64) -> Self {
         self.row.pushed_ms = pushed_ms;
         self
+    }
+
+    /// Refuses what whoever pushes may not do to a tag. Pointing one where it points already is no
+    /// move; one whose row is damaged may have pointed anywhere.
+    fn permit(
+        &self,
+        rows: &impl Rows,
+        may: &impl Fn(TagMove) -> bool,
+    ) -> Result<(), RegistryError> {
+        for tag in &self.tags {
+            let key = TagKey::new(&self.key.repository, tag);
+            let wanted = match rows.get_sound(&TAGS, &key)? {
+                Some(row) if row.digest == self.key.digest => continue,
+                None if tags::is_free(rows, &key)? => TagMove::Create,
+                _ => TagMove::Overwrite,
+            };
+            if !may(wanted) {
+                return Err(RegistryError::TagMoveDenied {
+                    repository: self.key.repository.clone(),
+                    tag: tag.clone(),
+                    wanted,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what moves an immutable tag or goes over the repository's quota.

@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt;
 
-use super::pattern::Pattern;
 use super::tables::{BLOB_LINKS, ContentKey};
 use super::{RegistryError, usage};
 use crate::ghostbay::catalog::Rows;
 use crate::ghostbay::engine::ByteStream;
-use crate::oci::RepositoryName;
+use crate::oci::{Pattern, RepositoryName};
 
 /// A rule on how much repositories may hold, each of them.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -23,16 +23,28 @@ impl Registry {
             quota.admit(&self.storage.catalog().read()?, repository, 1, 0)?;
         }
         let uploads = self.storage.uploads();
-        Ok(uploads.begin(repository.as_str(), algorithm).await?)
+        Ok(uploads.begin(&self.scope(repository), algorithm).await?)
     }
 
-    /// How far an upload is. Those of other repositories do not exist here (CVE-2026-32589).
+    /// Whose an upload is: the repository's, and of whoever began it. Those of others do not exist
+    /// (CVE-2026-32589). No name of a repository holds a space.
+    fn scope(&self, repository: &RepositoryName) -> String {
+        match &self.actor {
+            None => repository.to_string(),
+            Some(actor) => format!("{repository} {actor}"),
+        }
+    }
+
+    /// How far an upload is.
     pub fn upload_status(
         &self,
         repository: &RepositoryName,
         upload: &UploadId,
     ) -> Result<UploadStatus, RegistryError> {
-        Ok(self.storage.uploads().status(repository.as_str(), upload)?)
+        Ok(self
+            .storage
+            .uploads()
+            .status(&self.scope(repository), upload)?)
     }
 
     /// Takes in a chunk. One that does not begin where the upload stands is
@@ -49,7 +61,7 @@ impl Registry {
             Ok(measured) => measured,
             Err(error) => return Err(self.drop_refused(repository, upload, error).await),
         };
-        let appended = uploads.append(repository.as_str(), upload, chunk).await;
+        let appended = uploads.append(&self.scope(repository), upload, chunk).await;
         match meter.check() {
             Ok(()) => Ok(appended?),
             Err(error) => Err(self.drop_refused(repository, upload, error).await),
@@ -67,7 +79,7 @@ impl Registry {
         last: Option<Append<'_>>,
     ) -> Result<(), RegistryError> {
         let uploads = self.storage.uploads();
-        let (scope, bucket) = (repository.as_str(), self.options.bucket.as_str());
+        let (scope, bucket) = (self.scope(repository), self.options.bucket.as_str());
         let measured = last
             .map(|last| self.measure(repository, Some(upload), Some(digest), last))
             .transpose();
@@ -77,7 +89,7 @@ impl Registry {
         };
         let record = self.record(repository, digest);
         let finished = uploads
-            .finish(scope, upload, digest, bucket, last, record)
+            .finish(&scope, upload, digest, bucket, last, record)
             .await;
         match meter.map_or(Ok(()), |meter| meter.check()).and(finished) {
             Err(error) => Err(self.drop_refused(repository, upload, error).await),
@@ -111,7 +123,7 @@ impl Registry {
         upload: &UploadId,
     ) -> Result<(), RegistryError> {
         let uploads = self.storage.uploads();
-        Ok(uploads.cancel(repository.as_str(), upload).await?)
+        Ok(uploads.cancel(&self.scope(repository), upload).await?)
     }
 
     /// Holds a body against the repository's quota: as a whole if its length is known, and else while

@@ -1,4 +1,6 @@
 //! What a client of the registry does, in few words.
+// Each test program uses a part of this.
+#![allow(dead_code)]
 
 use drift::digest::{Algorithm, Digest};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

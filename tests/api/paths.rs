@@ -175,7 +175,8 @@ async fn with_login_switched_on_everything_is_401() {
                 .into_iter()
                 .collect();
             let answer = registry.send(method, &path, &headers, "").await.expect(401);
-            assert_eq!(answer.header("www-authenticate"), "Basic realm=\"drift\"");
+            let challenge = "Basic realm=\"drift\", charset=\"UTF-8\"";
+            assert_eq!(answer.header("www-authenticate"), challenge);
             assert_eq!(
                 answer.header("docker-distribution-api-version"),
                 "registry/2.0"

@@ -163,6 +163,7 @@ fn run(store: CheckedStore, repairs: Repairs) -> Vec<Damage> {
         bytes_per_second: None,
         bucket: BUCKET.into(),
         missing_references: MissingReferences::Refuse,
+        others: drift::auth::tables::TABLES.to_vec(),
     };
     let mut damages = Vec::new();
     let mut tell = |report| {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
+use drift::auth::command::{self, Command as AuthCommand};
+use drift::auth::{AuthOptions, Authority, password};
 use drift::digest::{Algorithm, Digest};
 use drift::ghostbay::LocalStorageEngine;
 use drift::ghostbay::engine::{
@@ -28,6 +30,8 @@ pub const LAYERS: [usize; 2] = [5_000, 400_000];
 pub const DELETED: usize = 1_234;
 pub const OBJECT: usize = 70_000;
 pub const PART: usize = 80_000;
+pub const PASSWORD: &str = "the fixture's password";
+pub const RULE: &str = "allow group:group pull,push-new fixture/**";
 
 /// All steps, with the folder of each.
 pub fn folders() -> Vec<PathBuf> {
@@ -151,9 +155,33 @@ pub fn index(of: &Bytes) -> Bytes {
     .into()
 }
 
+/// The accounts and the policy of a store.
+pub fn authority(storage: &LocalStorageEngine, directory: &Path) -> Authority {
+    let options = AuthOptions {
+        keys: directory.join("keys"),
+        rules: Vec::new(),
+    };
+    Authority::open(storage.catalog().clone(), options).unwrap()
+}
+
+/// Makes an account and a rule.
+async fn write_accounts(storage: &LocalStorageEngine, directory: &Path) {
+    let authority = authority(storage, directory);
+    let account = AuthCommand::AddUser {
+        name: "fixture".parse().unwrap(),
+        password: password::hash(PASSWORD).unwrap(),
+        groups: vec!["group".parse().unwrap()],
+    };
+    let rule = AuthCommand::AddRule(None, RULE.parse().unwrap());
+    for command in [account, rule] {
+        command::run(&authority, command).await.unwrap();
+    }
+}
+
 /// Fills a new store with something of each kind.
 async fn write(directory: &Path) {
     let storage = LocalStorageEngine::new(directory).await.unwrap();
+    write_accounts(&storage, directory).await;
     let registry = registry(&storage);
     let (first, second) = (name("fixture/image"), name("fixture/second"));
     for length in LAYERS.into_iter().chain([CONFIG, DELETED]) {

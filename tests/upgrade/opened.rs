@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use drift::auth::{Action, AuthService};
 use drift::digest::{Algorithm, Digest};
 use drift::ghostbay::LocalStorageEngine;
 use drift::ghostbay::catalog::Rows;
@@ -16,8 +21,8 @@ use drift::registry::{MissingReferences, RegistryOptions};
 use futures::StreamExt;
 
 use crate::fixture::{
-    CONFIG, DELETED, LAYERS, OBJECT, PART, UPLOAD, UPLOADED, append, content, digest, folders,
-    image, index, name, pack_newest, registry, unpack,
+    CONFIG, DELETED, LAYERS, OBJECT, PART, PASSWORD, RULE, UPLOAD, UPLOADED, append, authority,
+    content, digest, folders, image, index, name, pack_newest, registry, unpack,
 };
 
 async fn collect(mut stream: ByteStream<'_>) -> Vec<u8> {
@@ -37,6 +42,7 @@ async fn damages(storage: &LocalStorageEngine) -> Vec<String> {
         bytes_per_second: None,
         bucket: RegistryOptions::default().bucket,
         missing_references: MissingReferences::Refuse,
+        others: drift::auth::tables::TABLES.to_vec(),
     };
     let check = move || {
         let mut damages = Vec::new();
@@ -160,6 +166,28 @@ async fn go_on(storage: &LocalStorageEngine) {
         .unwrap();
     assert_eq!(joined.object.metadata["note"], "in parts");
     assert!(collect(joined.data).await == content(PART));
+}
+
+/// What holds from the schema on that has accounts.
+#[tokio::test]
+async fn accounts_and_rules_are_still_there() {
+    for folder in &folders()[2..] {
+        println!("{}", folder.display());
+        let directory = tempfile::tempdir().unwrap();
+        unpack(folder, directory.path());
+        let storage = LocalStorageEngine::new(directory.path()).await.unwrap();
+        let authority = Arc::new(authority(&storage, directory.path()));
+        let service = AuthService::with(authority);
+        let basic = |login: &str| format!("Basic {}", STANDARD.encode(login));
+        let header = basic(&format!("fixture:{PASSWORD}"));
+        let identity = service.check(Some(&header)).await.unwrap();
+        let decided = identity.decide(Action::PushNew, &name("fixture/image"));
+        assert!(decided.allowed, "{decided:?}");
+        assert!(decided.reason.to_string().ends_with(RULE), "{decided:?}");
+        assert!(!identity.may(Action::Delete, &name("fixture/image")));
+        assert!(service.check(Some(&basic("fixture:x"))).await.is_err());
+        storage.close().await;
+    }
 }
 
 #[tokio::test]

@@ -3,13 +3,14 @@
 //! * `socket`: the listener, and who may connect
 //! * `answers`: long answers, made on a thread of their own in bounded memory
 //! * `verify`: checking the store; `compact`: rewriting packs; `registry`: whatever the registry can be
-//!   asked; `retention`, `du`: what is asked of it in many lines
+//!   asked; `retention`, `du`: what is asked of it in many lines; `auth`: accounts and policy
 //! * [`client`]: the other end, for the commands
 //!
 //! The routes are ours alone: a command speaks to a server of its own version, and says so
 //! where it does not.
 
 mod answers;
+mod auth;
 pub mod client;
 mod compact;
 mod du;
@@ -29,12 +30,14 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::auth::Authority;
 use crate::ghostbay::LocalStorageEngine;
 use crate::registry::Registry;
 use crate::registry::check::VerifyOptions;
 
 use super::error::ApiError;
 
+pub use self::auth::AUTH_ROUTE;
 pub use answers::{Pieces, answer_in_pieces};
 pub use compact::{COMPACT_ROUTE, PAUSE_ROUTE, RESUME_ROUTE};
 pub use registry::REGISTRY_ROUTE;
@@ -47,6 +50,8 @@ pub struct AdminApi {
     pub storage: Arc<LocalStorageEngine>,
     /// The registry on it, the one that clients ask.
     pub registry: Registry,
+    /// The accounts and the policy of the store.
+    pub authority: Arc<Authority>,
     /// Whether the server takes no writes.
     pub read_only: bool,
     /// How the registry on it is checked, but for what a command asks for.
@@ -67,7 +72,8 @@ pub fn router(api: AdminApi) -> Router {
         .route(RESUME_ROUTE, post(compact::resume))
         .route("/status", get(status))
         .route("/verify", get(verify::get).post(verify::post))
-        .route(REGISTRY_ROUTE, axum::routing::post(registry::post))
+        .route(REGISTRY_ROUTE, post(registry::post))
+        .route(AUTH_ROUTE, post(auth::post))
         .with_state(api)
 }
 

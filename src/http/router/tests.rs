@@ -171,26 +171,35 @@ fn a_name_of_256_bytes_is_refused_as_a_name() {
 
 #[test]
 fn what_is_needed_follows_the_method() {
-    let needs = |path: &str, method| Route::parse(path).unwrap().needs(&method).map(|it| it.0);
+    let needs = |path: &str, method| match Route::parse(path).unwrap().needs(&method) {
+        Need::Any(actions, name) => {
+            assert_eq!(name.as_str(), "a");
+            Some(actions)
+        }
+        _ => None,
+    };
+    let (pull, delete) = (Some(Action::Pull.into()), Some(Action::Delete.into()));
+    let push = Some(Actions::PUSH);
     let blob = format!("/v2/a/blobs/{DIGEST}");
-    assert_eq!(needs(&blob, Method::HEAD), Some(Action::Pull));
-    assert_eq!(needs(&blob, Method::DELETE), Some(Action::Delete));
-    assert_eq!(needs("/v2/a/manifests/t", Method::PUT), Some(Action::Push));
-    assert_eq!(
-        needs("/v2/a/manifests/t", Method::DELETE),
-        Some(Action::Delete)
-    );
-    assert_eq!(needs("/v2/a/tags/list", Method::GET), Some(Action::Pull));
-    assert_eq!(
-        needs(&format!("/v2/a/referrers/{DIGEST}"), Method::GET),
-        Some(Action::Pull)
-    );
+    assert_eq!(needs(&blob, Method::HEAD), pull);
+    assert_eq!(needs(&blob, Method::DELETE), delete);
+    assert_eq!(needs("/v2/a/manifests/t", Method::GET), pull);
+    assert_eq!(needs("/v2/a/manifests/t", Method::PUT), push);
+    assert_eq!(needs("/v2/a/manifests/t", Method::DELETE), delete);
+    assert_eq!(needs("/v2/a/tags/list", Method::GET), pull);
+    let referrers = format!("/v2/a/referrers/{DIGEST}");
+    assert_eq!(needs(&referrers, Method::GET), pull);
     let upload = format!("/v2/a/blobs/uploads/{}", UploadId::random());
     for method in [Method::GET, Method::PATCH, Method::PUT, Method::DELETE] {
-        assert_eq!(needs(&upload, method), Some(Action::Push));
+        assert_eq!(needs(&upload, method), push);
     }
-    assert_eq!(needs("/v2/_catalog", Method::GET), None);
-    assert_eq!(needs("/v2/", Method::GET), None);
+    for (path, need) in [
+        ("/v2/_catalog", Need::Listing),
+        ("/v2/", Need::Login),
+        ("/healthz", Need::Nothing),
+    ] {
+        assert_eq!(Route::parse(path).unwrap().needs(&Method::GET), need);
+    }
 }
 
 #[test]

@@ -7,13 +7,14 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::{HeaderName, Method, StatusCode};
 use axum::response::Response;
 
+use crate::auth::{Action, Identity};
 use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::middleware::CONTENT_DIGEST;
 use crate::http::query::Query;
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
 use crate::oci::{Reference, ReferenceError, RepositoryName, Tag};
-use crate::registry::{PutManifest, Registry};
+use crate::registry::{PutManifest, Registry, TagMove};
 
 use super::{condition, empty, with};
 
@@ -49,6 +50,7 @@ pub fn get(
 /// PUT: under a tag, or under its digest with any tags in the query.
 pub async fn put(
     registry: &Registry,
+    caller: Option<Identity>,
     name: &RepositoryName,
     reference: Reference,
     query: &Query,
@@ -68,7 +70,17 @@ pub async fn put(
         content_type,
         bytes,
     };
-    let outcome = registry.put_manifest(name, put).await?;
+    let repository = name.clone();
+    let may = move |wanted| {
+        let action = match wanted {
+            TagMove::Create => Action::PushNew,
+            TagMove::Overwrite => Action::Overwrite,
+        };
+        caller
+            .as_ref()
+            .is_some_and(|caller| caller.may(action, &repository))
+    };
+    let outcome = registry.put_manifest_if(name, put, may).await?;
     let mut response = with(
         empty(StatusCode::CREATED),
         LOCATION,

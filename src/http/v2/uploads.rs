@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
 use http_body::Body as _;
 
-use crate::auth::Identity;
+use crate::auth::{Action, Identity};
 use crate::digest::{Algorithm, Digest};
 use crate::ghostbay::uploads::{Append, UploadId, UploadStatus};
 use crate::http::body::{self, Fate, content_length};
@@ -68,8 +68,11 @@ async fn is_mounted(
         Some(Ok(from)) => Some(from),
         Some(Err(_)) => return Ok(false),
     };
-    let may_read =
-        move |name: &RepositoryName| caller.as_ref().is_some_and(|caller| caller.may_read(name));
+    let may_read = move |name: &RepositoryName| {
+        caller
+            .as_ref()
+            .is_some_and(|caller| caller.may(Action::Pull, name))
+    };
     Ok(registry
         .mount(name, digest, from.as_ref(), may_read)
         .await?)

@@ -22,7 +22,7 @@ pub use crate::ghostbay::check::{CheckError, Depth, Repairs};
 pub use report::{Damage, Hit, Report, Totals};
 
 use super::{MissingReferences, tables};
-use crate::ghostbay::catalog::{Inspected, Key, Snapshot, Table, Value};
+use crate::ghostbay::catalog::{Inspected, Key, Snapshot, Table, TableInfo, Value};
 use crate::ghostbay::check::{self, CheckedStore, Event, Finding, Repair, Run, Subject};
 use crate::ghostbay::objects::addressed_digest;
 
@@ -42,6 +42,8 @@ pub struct VerifyOptions {
     pub bucket: String,
     /// What a manifest may refer to that is not there.
     pub missing_references: MissingReferences,
+    /// Tables that others keep in the same index.
+    pub others: Vec<TableInfo>,
 }
 
 /// Checks everything, and tells what it finds as it finds it. `tell` ends the check by answering
@@ -51,7 +53,9 @@ pub fn verify(
     options: &VerifyOptions,
     tell: &mut dyn FnMut(Report) -> bool,
 ) -> Result<Totals, CheckError> {
-    let store = store.with_tables(&tables::TABLES);
+    let store = store
+        .with_tables(&tables::TABLES)
+        .with_tables(&options.others);
     let known = RefCell::new(Vec::new());
     let mut totals = Totals::default();
     let mut told: Option<Instant> = None;
@@ -116,7 +120,11 @@ fn hits_of(store: &CheckedStore, bucket: &str, finding: &Finding) -> Vec<Hit> {
             .unwrap_or_default(),
         Subject::Upload {
             scope: Some(scope), ..
-        } => vec![Hit::repository(scope)],
+        } => {
+            // Behind a space stands who began it.
+            let repository = scope.split(' ').next().unwrap_or(scope);
+            vec![Hit::repository(repository)]
+        }
         _ => Vec::new(),
     }
 }

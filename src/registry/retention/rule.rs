@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::oci::Pattern;
 use crate::oci::RepositoryName;
-use crate::registry::Pattern;
 
 /// What is kept of the repositories that a pattern fits.
 #[derive(Clone, PartialEq, Eq, Debug)]

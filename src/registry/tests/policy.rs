@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::oci::ErrorCode;
+use crate::oci::Pattern;
 
 fn pattern(text: &str) -> Pattern {
     text.parse().unwrap()

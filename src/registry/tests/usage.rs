@@ -17,6 +17,7 @@ impl Store {
             bytes_per_second: None,
             bucket: self.options.bucket.clone(),
             missing_references: MissingReferences::Refuse,
+            others: Vec::new(),
         };
         tokio::task::spawn_blocking(move || {
             let mut damages = Vec::new();

@@ -1,0 +1,218 @@
+//! The accounts and the policy of a store: who logs in, what they may, and every change of it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::directory::Directory;
+use super::initial::{self, INITIAL_ACCOUNT};
+use super::name::Name;
+use super::password::{self, Busy, Verifier};
+use super::policy::Rule;
+use super::secret::{self, NoRandomness};
+use super::tables::{ACCOUNTS, AccountRow};
+use super::verified::VerifiedLogins;
+use crate::ghostbay::catalog::{Catalog, CatalogError, Transaction};
+
+/// Where accounts are, and what the configuration says of them.
+#[derive(Clone, Debug)]
+pub struct AuthOptions {
+    /// The directory of keys and secrets. It is made when something is written to it.
+    pub keys: PathBuf,
+    /// The rules of the configuration.
+    pub rules: Vec<Rule>,
+}
+
+/// Something about accounts that could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// The index failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// There is nothing of that name.
+    #[error("there is no {what} {name}")]
+    Unknown {
+        /// What it would be.
+        what: &'static str,
+        /// Its name or number.
+        name: String,
+    },
+    /// There is something of that name already.
+    #[error("{what} {name} is there already")]
+    Taken {
+        /// What it is.
+        what: &'static str,
+        /// Its name or number.
+        name: String,
+    },
+    /// What was given cannot be taken.
+    #[error("{0}")]
+    Invalid(String),
+    /// A file of the directory of keys.
+    #[error("cannot write {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The threads that verify passwords cannot be started.
+    #[error("cannot start threads: {0}")]
+    Threads(io::Error),
+    /// No secret can be made.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// The accounts and the policy of a store.
+pub struct Authority {
+    pub(super) catalog: Catalog,
+    options: AuthOptions,
+    directory: RwLock<Arc<Directory>>,
+    /// Held while a change is read back, so that an older state never follows a newer one.
+    reading: Mutex<()>,
+    verifier: Verifier,
+    verified: VerifiedLogins,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+impl Authority {
+    /// That of a store's catalog.
+    pub fn open(catalog: Catalog, options: AuthOptions) -> Result<Self, AuthorityError> {
+        let directory = Directory::read(&catalog.read()?, &options.rules)?;
+        Ok(Authority {
+            catalog,
+            options,
+            directory: RwLock::new(Arc::new(directory)),
+            reading: Mutex::default(),
+            verifier: Verifier::start().map_err(AuthorityError::Threads)?,
+            verified: VerifiedLogins::new()?,
+        })
+    }
+
+    /// The present state.
+    pub(super) fn directory(&self) -> Arc<Directory> {
+        let directory = self.directory.read();
+        directory.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Commits a change, and has everything that is asked from then on meet it.
+    pub(super) async fn change<T, F>(&self, change: F) -> Result<T, AuthorityError>
+    where
+        F: Fn(&mut Transaction<'_>) -> Result<T, AuthorityError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let changed = self.catalog.transact(change).await?;
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = Arc::new(Directory::read(&self.catalog.read()?, &self.options.rules)?);
+        *self
+            .directory
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = directory;
+        Ok(changed)
+    }
+
+    /// The name and stamp of the account that this password opens; `None` if it opens none, whether
+    /// the account is unknown, switched off or another's password was tried: all after the same work.
+    pub(super) async fn login(
+        &self,
+        name: &str,
+        password: &str,
+    ) -> Result<Option<(Name, u64)>, Busy> {
+        let directory = self.directory();
+        let known = name.parse::<Name>().ok().and_then(|name| {
+            let account = directory.accounts.get(&name)?;
+            Some((name, account))
+        });
+        let stamp = known.as_ref().map_or(0, |(_, account)| account.stamp);
+        let login = self.verified.login(name, password, stamp);
+        if !self.verified.has(&login) {
+            let hash = known.as_ref().map(|(_, account)| account.password.as_str());
+            if !self.verifier.verify(password, hash).await? {
+                return Ok(None);
+            }
+            self.verified.note(login);
+        }
+        Ok(known.and_then(|(name, account)| (!account.disabled).then_some((name, account.stamp))))
+    }
+
+    /// Sees that there is somebody who can log in: makes the first account where there is none, with
+    /// a password that lies in a file; where that is.
+    pub async fn begin(&self) -> Result<Option<PathBuf>, AuthorityError> {
+        if !self.directory().accounts.is_empty() {
+            return Ok(None);
+        }
+        let name: Name = INITIAL_ACCOUNT
+            .parse()
+            .map_err(|error| AuthorityError::Invalid(format!("{error}")))?;
+        let password = secret::password::<24>()?;
+        let hash = {
+            let password = password.clone();
+            let hash = tokio::task::spawn_blocking(move || password::hash(&password));
+            hash.await
+                .map_err(|error| AuthorityError::Invalid(error.to_string()))?
+                .map_err(|error| AuthorityError::Invalid(error.to_string()))?
+        };
+        // Durable before the account is: a password that nobody can read any more would lock
+        // everybody out.
+        let path = self.write_secret(initial::INITIAL_PASSWORD_FILE, format!("{password}\n"))?;
+        let row = self.new_account(hash, vec![super::policy::ADMINISTRATORS.to_owned()], true)?;
+        self.change(move |transaction| Ok(transaction.put(&ACCOUNTS, &name, &row)?))
+            .await?;
+        Ok(Some(path))
+    }
+
+    /// A row of an account that is made now.
+    pub(super) fn new_account(
+        &self,
+        password: String,
+        groups: Vec<String>,
+        initial: bool,
+    ) -> Result<AccountRow, AuthorityError> {
+        let now_ms = now_ms();
+        Ok(AccountRow {
+            password,
+            groups,
+            disabled: false,
+            initial,
+            stamp: secret::number()?,
+            created_ms: now_ms,
+            changed_ms: now_ms,
+        })
+    }
+
+    /// Writes a secret to a file of the directory of keys; which that is.
+    pub(super) fn write_secret(
+        &self,
+        file: &str,
+        secret: impl AsRef<[u8]>,
+    ) -> Result<PathBuf, AuthorityError> {
+        let path = self.options.keys.join(file);
+        initial::make_keys_directory(&self.options.keys)
+            .and_then(|()| initial::write_secret(&path, secret.as_ref()))
+            .map_err(|source| AuthorityError::File {
+                path: path.clone(),
+                source,
+            })?;
+        Ok(path)
+    }
+
+    /// Removes the password that the first start made up, which does not hold any more.
+    pub(super) fn forget_initial_password(&self) {
+        let path = initial::path(&self.options.keys);
+        if let Err(error) = initial::remove(&path) {
+            tracing::error!(path = %path.display(), %error, "the initial password was not removed");
+        }
+    }
+}
+
+/// The time now, in milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,263 @@
+//! What an operator may ask about accounts and policy: the same in the server that runs and on a
+//! stopped store. No password comes here, only hashes.
+
+use serde::{Deserialize, Serialize};
+
+use super::authority::{Authority, AuthorityError, now_ms};
+use super::identity;
+use super::name::Name;
+use super::policy::{Action, Asking, Decision, NumberedRule, Reason, Rule, Who};
+use super::tables::{ACCOUNTS, AccountRow, POLICY, PolicyRow, RuleNumber};
+use super::{directory, password, secret};
+use crate::ghostbay::catalog::{Rows, Transaction};
+use crate::oci::RepositoryName;
+
+/// From one rule to the next that is added behind it, so that others fit between them.
+const RULE_STEP: u32 = 10;
+
+/// A question or an order.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Make an account.
+    AddUser {
+        /// Its name.
+        name: Name,
+        /// The hash of its password.
+        password: String,
+        /// Its groups.
+        groups: Vec<Name>,
+    },
+    /// Which accounts are there?
+    ListUsers,
+    /// Switch an account off, or with `false` on again.
+    DisableUser(Name, bool),
+    /// Give an account the password of that hash.
+    SetPassword(Name, String),
+    /// Put an account into these groups, and out of all others.
+    SetGroups(Name, Vec<Name>),
+    /// Remove an account.
+    RemoveUser(Name),
+    /// Add a rule, at that number or behind all others.
+    AddRule(Option<u32>, Rule),
+    /// Which rules are there?
+    ListRules,
+    /// Take the rule of that number out.
+    RemoveRule(u32),
+    /// May they do that?
+    Test(Who, Action, RepositoryName),
+}
+
+/// What is answered.
+#[derive(PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// The accounts, by name.
+    Users(Vec<User>),
+    /// The number of the rule that was added.
+    Added(u32),
+    /// The rules: those of the configuration and those of the catalog.
+    Rules(Vec<Rule>, Vec<NumberedRule>),
+    /// What was decided.
+    Decided(Decision),
+}
+
+/// An account, as an operator sees it.
+#[derive(PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// Its name.
+    pub name: Name,
+    /// Its groups.
+    pub groups: Vec<String>,
+    /// Whether it is switched off.
+    pub disabled: bool,
+    /// Whether its password is still the one that the first start made up.
+    pub initial: bool,
+    /// When it was last changed, in milliseconds since 1970.
+    pub changed_ms: u64,
+}
+
+/// Does what is asked for.
+pub async fn run(authority: &Authority, command: Command) -> Result<Answer, AuthorityError> {
+    match command {
+        Command::AddUser {
+            name,
+            password,
+            groups,
+        } => {
+            check_hash(&password)?;
+            let row = authority.new_account(password, texts(groups), false)?;
+            let add = move |transaction: &mut Transaction<'_>| {
+                if transaction.contains(&ACCOUNTS, &name)? {
+                    return Err(AuthorityError::Taken {
+                        what: "account",
+                        name: name.to_string(),
+                    });
+                }
+                Ok(transaction.put(&ACCOUNTS, &name, &row)?)
+            };
+            authority.change(add).await?;
+        }
+        Command::ListUsers => return users(authority),
+        Command::DisableUser(name, disabled) => {
+            alter(authority, name, move |row| row.disabled = disabled).await?;
+        }
+        Command::SetPassword(name, password) => {
+            check_hash(&password)?;
+            alter(authority, name, move |row| row.password = password.clone()).await?;
+        }
+        Command::SetGroups(name, groups) => {
+            let groups = texts(groups);
+            alter(authority, name, move |row| row.groups = groups.clone()).await?;
+        }
+        Command::RemoveUser(name) => {
+            let remove = move |transaction: &mut Transaction<'_>| {
+                let row = transaction.get_sound(&ACCOUNTS, &name)?;
+                match transaction.delete(&ACCOUNTS, &name)? {
+                    true => Ok(row.is_some_and(|row| row.initial)),
+                    false => Err(unknown(&name)),
+                }
+            };
+            if authority.change(remove).await? {
+                authority.forget_initial_password();
+            }
+        }
+        Command::AddRule(number, rule) => return add_rule(authority, number, rule).await,
+        Command::ListRules => {
+            let configured = authority.directory().policy.configured.clone();
+            let kept = directory::rules(&authority.catalog.read()?)?;
+            return Ok(Answer::Rules(configured, kept));
+        }
+        Command::RemoveRule(number) => {
+            let remove = move |transaction: &mut Transaction<'_>| match transaction
+                .delete(&POLICY, &RuleNumber(number))?
+            {
+                true => Ok(()),
+                false => Err(AuthorityError::Unknown {
+                    what: "policy rule",
+                    name: number.to_string(),
+                }),
+            };
+            authority.change(remove).await?;
+        }
+        Command::Test(who, action, repository) => {
+            return Ok(Answer::Decided(test(authority, &who, action, &repository)));
+        }
+    }
+    Ok(Answer::Done)
+}
+
+fn texts(names: Vec<Name>) -> Vec<String> {
+    names.into_iter().map(String::from).collect()
+}
+
+fn unknown(name: &Name) -> AuthorityError {
+    AuthorityError::Unknown {
+        what: "account",
+        name: name.to_string(),
+    }
+}
+
+fn check_hash(hash: &str) -> Result<(), AuthorityError> {
+    match password::is_hash(hash) {
+        true => Ok(()),
+        false => Err(AuthorityError::Invalid(
+            "what came as the hash of a password is none of argon2id".to_owned(),
+        )),
+    }
+}
+
+/// Changes an account. Another password or state ends whatever was given to it before.
+async fn alter(
+    authority: &Authority,
+    name: Name,
+    change: impl Fn(&mut AccountRow) + Send + 'static,
+) -> Result<(), AuthorityError> {
+    let stamp = secret::number()?;
+    let now_ms = now_ms();
+    let alter = move |transaction: &mut Transaction<'_>| {
+        let row = transaction.get(&ACCOUNTS, &name)?;
+        let row = row.ok_or_else(|| unknown(&name))?;
+        let mut changed = row.clone();
+        change(&mut changed);
+        let spent = row.initial && changed.password != row.password;
+        changed.initial &= !spent;
+        if changed.password != row.password || changed.disabled != row.disabled {
+            changed.stamp = stamp;
+        }
+        changed.changed_ms = now_ms;
+        transaction.put(&ACCOUNTS, &name, &changed)?;
+        Ok(spent)
+    };
+    if authority.change(alter).await? {
+        authority.forget_initial_password();
+    }
+    Ok(())
+}
+
+fn users(authority: &Authority) -> Result<Answer, AuthorityError> {
+    let rows = authority.catalog.read()?;
+    let mut users = Vec::new();
+    for row in rows.scan_sound(&ACCOUNTS, &[], None)? {
+        let (name, row) = row?;
+        users.push(User {
+            name,
+            groups: row.groups,
+            disabled: row.disabled,
+            initial: row.initial,
+            changed_ms: row.changed_ms,
+        });
+    }
+    Ok(Answer::Users(users))
+}
+
+async fn add_rule(
+    authority: &Authority,
+    number: Option<u32>,
+    rule: Rule,
+) -> Result<Answer, AuthorityError> {
+    let add = move |transaction: &mut Transaction<'_>| {
+        let number = match number {
+            Some(number) => number,
+            None => behind_all(transaction)?,
+        };
+        let key = RuleNumber(number);
+        if transaction.contains(&POLICY, &key)? {
+            return Err(AuthorityError::Taken {
+                what: "policy rule",
+                name: number.to_string(),
+            });
+        }
+        let row = PolicyRow {
+            rule: rule.to_string(),
+        };
+        transaction.put(&POLICY, &key, &row)?;
+        Ok(number)
+    };
+    Ok(Answer::Added(authority.change(add).await?))
+}
+
+/// A number behind all rules, those that are damaged as well.
+fn behind_all(rows: &impl Rows) -> Result<u32, AuthorityError> {
+    let mut last = 0;
+    for row in rows.inspect(&POLICY, &[], None)? {
+        last = row?.key.map_or(last, |RuleNumber(number)| number);
+    }
+    last.checked_add(RULE_STEP)
+        .ok_or_else(|| AuthorityError::Invalid(format!("there is no number behind {last}")))
+}
+
+/// What would be decided. A group stands for an account that is in it and in no other.
+fn test(authority: &Authority, who: &Who, action: Action, repository: &RepositoryName) -> Decision {
+    let directory = authority.directory();
+    let decide = |asking| directory.policy.decide(asking, action, repository);
+    match who {
+        Who::User(name) => identity::account(&directory, name, None, action, repository),
+        Who::Anonymous | Who::Everybody => decide(Asking::Anonymous),
+        Who::Token(_) => Decision::deny(Reason::Gone),
+        Who::Group(group) => decide(Asking::User(None, std::slice::from_ref(group))),
+        Who::Authenticated => decide(Asking::User(None, &[])),
+    }
+}

@@ -1,0 +1,106 @@
+//! Decides on requests.
+
+use std::sync::Arc;
+
+use super::authority::Authority;
+use super::credentials::Credentials;
+use super::identity::Identity;
+use super::password::Busy;
+
+/// Decides on requests.
+#[derive(Debug)]
+pub struct AuthService {
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Closed,
+    Open,
+    Login(Arc<Authority>),
+}
+
+/// Why a request is not served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AuthError {
+    /// No credentials, or none that are known.
+    #[error("authentication required")]
+    Unauthenticated,
+    /// Too many others log in.
+    #[error("too many logins at once; try again")]
+    Busy,
+}
+
+impl From<Busy> for AuthError {
+    fn from(_: Busy) -> Self {
+        AuthError::Busy
+    }
+}
+
+impl AuthService {
+    /// A service without users or secrets: it denies everything. An open registry never comes
+    /// about by leaving something out.
+    #[expect(
+        clippy::new_without_default,
+        reason = "which service it is should be said"
+    )]
+    pub fn new() -> Self {
+        AuthService { mode: Mode::Closed }
+    }
+
+    /// A service that permits everything to everybody: login is switched off.
+    pub fn open() -> Self {
+        AuthService { mode: Mode::Open }
+    }
+
+    /// A service that goes by the accounts and the policy of a store.
+    pub fn with(authority: Arc<Authority>) -> Self {
+        AuthService {
+            mode: Mode::Login(authority),
+        }
+    }
+
+    /// Who is behind a request with this `Authorization` header. Without one it is somebody who has
+    /// not logged in, and may do what the policy lets strangers do.
+    pub async fn check(&self, authorization: Option<&str>) -> Result<Identity, AuthError> {
+        let authority = match &self.mode {
+            Mode::Closed => return Err(AuthError::Unauthenticated),
+            Mode::Open => return Ok(Identity::everything()),
+            Mode::Login(authority) => authority,
+        };
+        let Some(authorization) = authorization else {
+            return Ok(Identity::anonymous(authority.clone()));
+        };
+        match Credentials::parse(authorization) {
+            None => Err(AuthError::Unauthenticated),
+            Some(Credentials::Basic { name, password }) => {
+                let known = authority.login(&name, &password).await?;
+                let (name, stamp) = known.ok_or(AuthError::Unauthenticated)?;
+                Ok(Identity::account(authority.clone(), name, stamp))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Action;
+
+    #[tokio::test]
+    async fn a_new_service_denies_whatever_is_presented() {
+        for header in [None, Some(""), Some("Basic YTpi"), Some("Bearer x")] {
+            let denied = AuthService::new().check(header).await;
+            assert_eq!(denied.err(), Some(AuthError::Unauthenticated));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_open_service_permits_everything() {
+        let identity = AuthService::open().check(None).await.unwrap();
+        let repository = "a/b".parse().unwrap();
+        for action in Action::ALL {
+            assert!(identity.may(action, &repository));
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What has broken other registries, tried on this one: the program itself, over real sockets.
+//! `src/auth/SECURITY.md` says which test holds which case.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../api/client.rs"]
+mod client;
+
+mod commands;
+mod isolation;
+mod logins;
+mod matrix;
+mod oracle;
+mod place;
+mod rights;
+mod spellings;
