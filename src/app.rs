@@ -19,7 +19,7 @@ use crate::ghostbay::{EngineOptions, LocalStorageEngine};
 use crate::ghostbay::{abandoned, compact, reclaim};
 use crate::http::admin::{self, AdminApi, AdminSocket};
 use crate::http::transport::{
-    self, ListenError, Listener, Timeouts, TransportOptions, connections_possible,
+    self, ListenError, Listener, Timeouts, Tls, TransportOptions, connections_possible,
 };
 use crate::http::{self, Api};
 use crate::registry::check::{Depth, Repairs, VerifyOptions};
@@ -98,7 +98,8 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         .api_address()
         .context("[server] host is no address")?;
     let listener = Listener::bind(address).map_err(explain)?;
-    let options = transport_options(&config.server);
+    let tls = tls(config)?;
+    let options = transport_options(&config.server, tls.clone());
     let storage = Arc::new(storage);
     let admin = admin_socket(config);
     let registry = registry(config, (*storage).clone());
@@ -120,6 +121,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     tracing::info!(
         address = %listener.address(),
         data = %config.storage.path.display(),
+        tls = tls.is_some(),
         login = config.auth.is_enabled(),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
@@ -144,6 +146,12 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let reclaiming = reclaim::run_every(storage.clone(), interval, stopping.clone());
     let compacting = compact_packs(config, storage.clone(), stopping.clone());
     let expiring = end_abandoned(config, storage.clone(), stopping.clone());
+    let stopping_tls = stopping.clone();
+    let certifying = async {
+        if let Some(tls) = tls {
+            tls.keep_current(stopping_tls).await;
+        }
+    };
     let shutdown = options.shutdown;
     let operators = async {
         if let Some(socket) = admin {
@@ -170,7 +178,8 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         retaining,
         reclaiming,
         compacting,
-        expiring
+        expiring,
+        certifying
     );
     Ok(())
 }
@@ -347,7 +356,17 @@ fn immutable(config: &Config) -> ImmutableTags {
     ImmutableTags(rules.collect())
 }
 
-fn transport_options(server: &ServerConfig) -> TransportOptions {
+/// What TLS is spoken with, if it is.
+fn tls(config: &Config) -> anyhow::Result<Option<Arc<Tls>>> {
+    let Some((cert, key)) = config.tls.files() else {
+        return Ok(None);
+    };
+    let tls = Tls::load(cert, key)
+        .context("see [tls] cert and key (variables DRIFT_TLS_CERT and DRIFT_TLS_KEY)")?;
+    Ok(Some(Arc::new(tls)))
+}
+
+fn transport_options(server: &ServerConfig, tls: Option<Arc<Tls>>) -> TransportOptions {
     let connections_max = connections_possible(server.connections_max);
     if connections_max < server.connections_max {
         tracing::warn!(
@@ -365,6 +384,7 @@ fn transport_options(server: &ServerConfig) -> TransportOptions {
             body: server.body_timeout,
         },
         shutdown: server.shutdown_timeout,
+        tls,
     }
 }
 

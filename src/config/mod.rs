@@ -18,6 +18,7 @@ mod rules;
 mod scalar;
 mod server;
 mod storage;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,7 @@ pub use retention::{RetentionConfig, RetentionRule};
 pub use scalar::Share;
 pub use server::ServerConfig;
 pub use storage::{Backend, StorageConfig};
+pub use tls::TlsConfig;
 
 /// The file that is read when none is named and it exists.
 pub const FILE_DEFAULT: &str = "drift.toml";
@@ -47,6 +49,8 @@ pub const FILE_DEFAULT: &str = "drift.toml";
 pub struct Config {
     /// `[server]`: addresses and limits of what listens.
     pub server: ServerConfig,
+    /// `[tls]`: the certificate that the registry API is served with.
+    pub tls: TlsConfig,
     /// `[storage]`: where GhostBay keeps its data.
     pub storage: StorageConfig,
     /// `[registry]`: which manifests are taken.
@@ -107,6 +111,7 @@ impl Config {
     /// The rules that no single type can hold.
     fn check(&self) -> Result<(), ConfigError> {
         self.server.check()?;
+        self.tls.check()?;
         self.storage.check()?;
         self.quota.check()?;
         self.retention.check()?;

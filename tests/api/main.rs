@@ -18,5 +18,6 @@ mod retention;
 mod space;
 mod start;
 mod stop;
+mod tls;
 mod transport;
 mod uploads;

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::support::{Server, drift, wait_for_exit};
 
 /// Runs the program to its end, which must be a failure, and gives what it said.
-fn failure(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+pub fn failure(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let mut child = drift()
         .current_dir(directory)
         .args(arguments)

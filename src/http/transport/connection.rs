@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +23,9 @@ use tower::Service;
 
 use super::activity::Activity;
 use super::body::{RequestBody, ResponseBody};
+use super::handshake::shake_hands;
 use super::stream::WatchedStream;
-use super::{Peer, Timeouts};
+use super::{Peer, Timeouts, Tls};
 
 /// The most that is read ahead of a connection, in bytes; also the longest head of a request,
 /// which is answered 431 beyond it. Frames of an upload are at most this long.
@@ -75,6 +77,7 @@ pub(super) struct House {
     pub(super) router: Router,
     pub(super) protocol: auto::Builder<TokioExecutor>,
     pub(super) timeouts: Timeouts,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) stop: Stop,
 }
 
@@ -102,14 +105,44 @@ pub(super) async fn serve(
     house: Arc<House>,
     leave: CancellationToken,
 ) {
+    let watch = |socket| WatchedStream::new(socket, activity.clone());
+    let Some(tls) = &house.tls else {
+        let stream = watch(socket);
+        return speak(stream, peer, activity, &house, leave).await;
+    };
+    let shaken = tokio::time::timeout(
+        house.timeouts.header,
+        shake_hands(tls.acceptor(), socket, watch),
+    );
+    let shaken = tokio::select! {
+        shaken = shaken => shaken,
+        () = house.stop.gently.cancelled() => return,
+        () = leave.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(Some(stream))) => speak(stream, peer, activity, &house, leave).await,
+        Ok(Ok(None)) => tracing::debug!(%peer, "refused: HTTP in the clear"),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
+        Err(_) => tracing::debug!(%peer, "no handshake in time"),
+    }
+}
+
+/// Speaks HTTP on a stream until its end.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    activity: Arc<Activity>,
+    house: &House,
+    leave: CancellationToken,
+) {
     let House {
         router,
         protocol,
         timeouts,
         stop,
-    } = &*house;
+        ..
+    } = house;
     let timeouts = *timeouts;
-    let stream = WatchedStream::new(socket, activity.clone());
     // A child, so that the bodies of one connection wait on something of their own.
     let now = stop.now.child_token();
     let service = {

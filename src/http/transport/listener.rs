@@ -76,6 +76,7 @@ impl Listener {
                 router,
                 protocol: connection::protocol(),
                 timeouts: options.timeouts,
+                tls: options.tls,
                 stop: Stop::default(),
             }),
             places: Arc::new(Semaphore::new(options.connections_max as usize)),

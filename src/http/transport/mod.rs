@@ -10,6 +10,9 @@
 //! * a connection without a request is closed after `idle`;
 //! * a body, either way, must move by at least a byte within `body`.
 //!
+//! Over TLS the time for the first head includes the handshake (`handshake`, with the certificate of
+//! `tls`).
+//!
 //! `activity` keeps the times of one connection, `stream` and `body` tell it what happens,
 //! and `connection` ends what is late. `guests` closes connections without a request when
 //! every place is taken.
@@ -19,20 +22,24 @@ mod body;
 mod connection;
 mod file_limit;
 mod guests;
+mod handshake;
 mod listener;
 mod refusal;
 mod shutdown;
 mod stream;
+mod tls;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use body::{RequestBody, RequestBodyError};
 pub use file_limit::connections_possible;
 pub use listener::{ListenError, Listener};
 pub use shutdown::stop_signal;
+pub use tls::{Tls, TlsError};
 
 /// What the listener allows.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TransportOptions {
     /// Connections served at once. A further one takes the place of one that has no request, and
     /// is answered 503 if there is none.
@@ -41,6 +48,8 @@ pub struct TransportOptions {
     pub timeouts: Timeouts,
     /// How long transfers may go on once a stop was asked for.
     pub shutdown: Duration,
+    /// What TLS is spoken with; `None` serves in the clear.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// How long a client may take over each thing.
