@@ -97,6 +97,8 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_SERVER_BODY_TIMEOUT", "2s"),
             ("DRIFT_SERVER_SHUTDOWN_TIMEOUT", "3s"),
             ("DRIFT_SERVER_READ_ONLY", "true"),
+            ("DRIFT_TLS_CERT", "12"),
+            ("DRIFT_TLS_KEY", "key"),
             ("DRIFT_STORAGE_BACKEND", "ghostbay"),
             // Text that looks like something else stays text.
             ("DRIFT_STORAGE_PATH", "1234"),
@@ -151,6 +153,10 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             body_timeout: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(3),
             read_only: true,
+        },
+        tls: TlsConfig {
+            cert: Some(PathBuf::from("12")),
+            key: Some(PathBuf::from("key")),
         },
         storage: StorageConfig {
             backend: Backend::GhostBay,
