@@ -7,11 +7,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::quotas::Quota;
 use super::tables::{
     BLOB_LINKS, ContentKey, DELETED_MANIFESTS, MANIFESTS, REFERENCES, REPOSITORIES, TAG_HISTORY,
+    TagKey,
 };
 use super::tombstones::{self, Edges};
-use super::{Deed, Registry, RegistryError, blobs, repositories};
+use super::{Deed, Registry, RegistryError, blobs, repositories, tags};
 use crate::ghostbay::catalog::{CatalogError, Key, KeyWriter, Rows, Table, Transaction, Value};
 use crate::oci::RepositoryName;
 
@@ -96,7 +98,8 @@ impl Registry {
         Ok(count)
     }
 
-    /// Brings a deleted repository back, with all manifests and tags that went with it.
+    /// Brings a deleted repository back, with all manifests and tags that went with it; none of it
+    /// where the quota has no room for all of it.
     pub async fn undelete_repository(
         &self,
         repository: &RepositoryName,
@@ -113,6 +116,7 @@ impl Registry {
                 }
             }
         };
+        self.admit_back(repository, deleted_ms)?;
         let mut undeleted = Undeleted::default();
         let mut after = Some(repositories::prefix(repository));
         while let Some(from) = after.take() {
@@ -142,6 +146,32 @@ impl Registry {
             }
         }
         Ok(undeleted)
+    }
+
+    /// Refuses a return for which the repository's quota has no room. Each manifest is held against
+    /// it again when its turn comes.
+    fn admit_back(
+        &self,
+        repository: &RepositoryName,
+        deleted_ms: u64,
+    ) -> Result<(), RegistryError> {
+        let quota = self.options.quotas.of(repository);
+        if quota == Quota::default() {
+            return Ok(());
+        }
+        let rows = self.storage.catalog().read()?;
+        let (mut bytes, mut tags) = (0_u64, 0);
+        for row in rows.scan_sound(&DELETED_MANIFESTS, &repositories::prefix(repository), None)? {
+            let (_, tombstone) = row?;
+            if tombstone.deleted_ms != deleted_ms {
+                continue;
+            }
+            bytes = bytes.saturating_add(tombstone.manifest.size);
+            for tag in &tombstone.tags {
+                tags += u64::from(tags::is_free(&rows, &TagKey::new(repository, tag))?);
+            }
+        }
+        quota.admit(&rows, repository, bytes, tags)
     }
 
     fn check_exists(&self, repository: &RepositoryName) -> Result<(), RegistryError> {

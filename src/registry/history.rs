@@ -69,7 +69,8 @@ impl Registry {
     }
 
     /// Points a tag back at a manifest that it pointed at before: at `to`, or at the one before
-    /// the present. A manifest that was deleted comes back with it. Where it points now.
+    /// the present. A manifest that was deleted comes back with it, if the quota has room. Where it
+    /// points now.
     pub async fn rollback_tag(
         &self,
         repository: &RepositoryName,
@@ -100,7 +101,8 @@ impl Registry {
         Ok(digest)
     }
 
-    /// Brings a deleted tag back, and its manifest if that was deleted as well. Where it points.
+    /// Brings a deleted tag back, and its manifest if that was deleted as well; refused where the
+    /// quota has no room. Where it points.
     pub async fn undelete_tag(
         &self,
         repository: &RepositoryName,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::manifests::body_of;
 use super::push::{Push, PutManifest, parts};
+use super::quotas::Quota;
 use super::tables::{
     ContentKey, DELETED_BY_TIME, DELETED_MANIFESTS, DeletedManifestRow, EdgeKey, MANIFEST_BODIES,
     MANIFESTS, ManifestRow, MomentKey, PULLS, REFERENCES, REFERRERS, ReferenceRow, TagChange,
@@ -207,17 +208,12 @@ pub(super) struct Revival {
 }
 
 impl Revival {
-    /// The same rows as its push made, at the time of its push. What was its tombstone, if it had
-    /// not come back meanwhile.
-    fn apply(
-        &self,
-        transaction: &mut Transaction<'_>,
-    ) -> Result<Option<DeletedManifestRow>, RegistryError> {
-        let tombstone = tombstone(transaction, &self.key)?;
-        if tombstone.is_some() {
-            self.push.commit(transaction)?;
+    /// The same rows as its push made, at the time of its push, unless it has come back meanwhile.
+    fn apply(&self, transaction: &mut Transaction<'_>) -> Result<(), RegistryError> {
+        match tombstone(transaction, &self.key)? {
+            Some(_) => self.push.commit(transaction),
+            None => Ok(()),
         }
-        Ok(tombstone)
     }
 }
 
@@ -267,7 +263,8 @@ fn purged(key: &ContentKey) -> RegistryError {
 
 impl Registry {
     /// Brings a deleted manifest back, with the tags that went with it and do not point elsewhere
-    /// by now, and with what it lists. The tags that came back.
+    /// by now, and with what it lists. Refused where the repository's quota has no room for all of it.
+    /// The tags that came back.
     pub async fn undelete_manifest(
         &self,
         repository: &RepositoryName,
@@ -286,10 +283,10 @@ impl Registry {
         if revivals.is_empty() {
             return Err(purged(&key));
         }
-        let deed = self.deed();
+        let (deed, quota) = (self.deed(), self.options.quotas.of(repository));
         self.storage
             .catalog()
-            .transact(move |transaction| revive(transaction, &key, &revivals, &deed))
+            .transact(move |transaction| revive(transaction, &key, &revivals, quota, &deed))
             .await
     }
 
@@ -309,9 +306,13 @@ impl Registry {
         self.storage
             .catalog()
             .transact(move |transaction| {
-                if !tags::is_free(transaction, &tag)? {
+                let is_new = tags::is_free(transaction, &tag)?;
+                if !is_new {
                     options.immutable.release(&tag.repository, &tag.tag)?;
                 }
+                let quota = options.quotas.of(&tag.repository);
+                let bytes = bytes_back(transaction, &revivals)?;
+                quota.admit(transaction, &tag.repository, bytes, u64::from(is_new))?;
                 for revival in &revivals {
                     revival.apply(transaction)?;
                 }
@@ -324,36 +325,48 @@ impl Registry {
     }
 }
 
-/// Makes all of them manifests again. The one of `key` gets its tags back, and so do those that
-/// were deleted together with it. Which of its tags came back.
+/// The bytes of those that are tombstones yet.
+fn bytes_back(rows: &impl Rows, revivals: &[Revival]) -> Result<u64, CatalogError> {
+    let mut bytes = 0_u64;
+    for revival in revivals {
+        let size = tombstone(rows, &revival.key)?.map_or(0, |tombstone| tombstone.manifest.size);
+        bytes = bytes.saturating_add(size);
+    }
+    Ok(bytes)
+}
+
+/// Makes all of them manifests again, if the quota has room for them and their tags. The one of `key`
+/// gets its tags back, and so do those that were deleted together with it. Which of its tags came back.
 fn revive(
     transaction: &mut Transaction<'_>,
     key: &ContentKey,
     revivals: &[Revival],
+    quota: Quota,
     deed: &Deed,
 ) -> Result<Vec<Tag>, RegistryError> {
     let deleted_ms = tombstone(transaction, key)?.map(|tombstone| tombstone.deleted_ms);
-    let mut back = Vec::new();
+    let mut pointing: Vec<(TagKey, Digest)> = Vec::new();
     for revival in revivals {
-        let Some(tombstone) = revival.apply(transaction)? else {
-            continue;
-        };
-        if Some(tombstone.deleted_ms) != deleted_ms {
-            continue;
-        }
-        for tag in tombstone.tags {
-            let tag_key = TagKey::new(&key.repository, &tag);
-            if tags::is_free(transaction, &tag_key)? {
-                let (digest, change) = (&revival.key.digest, TagChange::Undeleted);
-                tags::point(transaction, &tag_key, digest, change, deed)?;
-                if revival.key == *key {
-                    back.push(tag);
-                }
+        let found = tombstone(transaction, &revival.key)?;
+        let together = found.filter(|tombstone| Some(tombstone.deleted_ms) == deleted_ms);
+        for tag in together.map_or_else(Vec::new, |tombstone| tombstone.tags) {
+            let tag = TagKey::new(&key.repository, &tag);
+            if tags::is_free(transaction, &tag)? {
+                pointing.push((tag, revival.key.digest));
             }
         }
     }
-    match transaction.contains(&MANIFESTS, key)? {
-        true => Ok(back),
-        false => Err(purged(key)),
+    let bytes = bytes_back(transaction, revivals)?;
+    quota.admit(transaction, &key.repository, bytes, pointing.len() as u64)?;
+    for revival in revivals {
+        revival.apply(transaction)?;
     }
+    if !transaction.contains(&MANIFESTS, key)? {
+        return Err(purged(key));
+    }
+    for (tag, digest) in &pointing {
+        tags::point(transaction, tag, digest, TagChange::Undeleted, deed)?;
+    }
+    let own = pointing.into_iter().filter(|(_, of)| *of == key.digest);
+    Ok(own.map(|(tag, _)| tag.tag).collect())
 }

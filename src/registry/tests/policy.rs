@@ -1,6 +1,7 @@
 //! Quotas and immutable tags.
 
 use super::*;
+use crate::ghostbay::check::Repairs;
 use crate::oci::ErrorCode;
 use crate::oci::Pattern;
 
@@ -149,6 +150,88 @@ async fn manifests_and_tags_count_against_the_quota() {
         .store(&few, &image(b"config", &[b"config", b"config"]))
         .await;
     assert_eq!(store.tag_names(&few), ["v1", "v2"]);
+}
+
+#[tokio::test]
+async fn what_comes_back_counts_against_the_quota() {
+    let named = |name: &str| {
+        let mut document = image(b"config", &[]);
+        document["annotations"] = json!({ "name": name });
+        document
+    };
+    let (one, two) = (named("one"), named("two"));
+    let size = one.to_string().len() as u64;
+    let rules = vec![
+        quota("few", None, Some(1)),
+        quota("small", Some(6 + size), None),
+    ];
+    let store = store_with_quotas(rules).await;
+    let [few, small] = ["few", "small"].map(repository);
+    for name in [&few, &small] {
+        store.push(name, b"config").await;
+        store.put(name, by_tag("v1"), &one).await.unwrap();
+    }
+
+    store.delete_tag(&few, &tag("v1")).await.unwrap();
+    store.put(&few, by_tag("v2"), &one).await.unwrap();
+    let back = store.undelete_tag(&few, &tag("v1")).await;
+    assert_eq!(figures(back), ("tags", 1, 1, 1));
+    store.delete_manifest(&few, &digest_of(&one)).await.unwrap();
+    store.put(&few, by_tag("v3"), &two).await.unwrap();
+    let back = store.undelete_manifest(&few, &digest_of(&one)).await;
+    assert_eq!(figures(back), ("tags", 1, 1, 1));
+    assert_eq!(store.tag_names(&few), ["v3"]);
+    assert!(!store.has_manifest(&few, Reference::Digest(digest_of(&one))));
+
+    store
+        .delete_manifest(&small, &digest_of(&one))
+        .await
+        .unwrap();
+    store.put(&small, by_tag("v1"), &two).await.unwrap();
+    let full = ("bytes", 6 + size, size, 6 + size);
+    let one_digest = digest_of(&one);
+    let back = store
+        .rollback_tag(&small, &tag("v1"), Some(&one_digest))
+        .await;
+    assert_eq!(figures(back), full);
+    let back = store.undelete_manifest(&small, &one_digest).await;
+    assert_eq!(figures(back), full);
+    assert_eq!(store.tagged(&small, "v1"), Some(digest_of(&two)));
+    // In the other's place it fits, and a tag that moves takes no room.
+    store
+        .delete_manifest(&small, &digest_of(&two))
+        .await
+        .unwrap();
+    let back = store.undelete_manifest(&small, &one_digest).await.unwrap();
+    assert_eq!(back, [tag("v1")]);
+    store
+        .rollback_tag(&small, &tag("v1"), Some(&one_digest))
+        .await
+        .unwrap();
+    assert_eq!(store.usage(&small).unwrap().bytes, 6 + size);
+    assert!(store.damages(Repairs::Nothing).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_repository_comes_back_whole_or_not_at_all() {
+    let (store, a) = (store().await, repository("a"));
+    store.push_tagged(&a, b"one", "v1").await;
+    store.push_tagged(&a, b"another", "v2").await;
+    store.delete_repository(&a).await.unwrap();
+    // The rules have changed since.
+    let ruled = |tags| {
+        let options = RegistryOptions {
+            quotas: Quotas(vec![quota("a", None, Some(tags))]),
+            ..RegistryOptions::default()
+        };
+        Registry::new(store.storage.clone(), options)
+    };
+    let back = ruled(1).undelete_repository(&a).await;
+    assert_eq!(figures(back), ("tags", 0, 2, 1));
+    assert_eq!(store.usage(&a).unwrap().manifests, 0);
+    let back = ruled(2).undelete_repository(&a).await.unwrap();
+    assert_eq!((back.back, back.lost), (2, 0));
+    assert_eq!(store.tag_names(&a), ["v1", "v2"]);
 }
 
 #[tokio::test]
