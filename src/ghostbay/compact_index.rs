@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::catalog::IndexPlace;
 use super::catalog::change_log::file::{Kind, parse_file_name};
+use super::catalog::{IndexPlace, NEW_INDEX_FILE};
 use super::disk::{Disk, OsDisk};
 use super::error::StorageError;
 use super::local::{EngineOptions, INDEX_FILE};
@@ -74,11 +74,18 @@ fn compact(place: &IndexPlace) -> Result<IndexCompacted, StorageError> {
 }
 
 /// Compacts an index that a start finds mostly free, or says that it is if that would take long.
-/// `log` is the directory of the change log, which tells how many bytes the rows have at most.
+/// `log` is the directory of the change log, which tells how many bytes the rows have at most. What a
+/// compaction that was killed has left goes.
 pub(super) fn at_start(place: &IndexPlace, log: &Path) -> Result<(), StorageError> {
     let disk = &*place.disk;
     if !disk.exists(&place.path).map_err(failed(&place.path))? {
         return Ok(());
+    }
+    let new = place.path.with_file_name(NEW_INDEX_FILE);
+    if disk.exists(&new).map_err(failed(&new))?
+        && let Err(error) = disk.remove(&new)
+    {
+        tracing::warn!(path = %new.display(), %error, "half of an index is left, and takes up room");
     }
     let length = |path: &Path| disk.open(path).and_then(|file| file.length());
     let index = length(&place.path).map_err(failed(&place.path))?;

@@ -89,6 +89,10 @@ pub async fn check(
 pub struct Tally {
     pub images: u64,
     pub recrashed: u64,
+    /// Requests that a quota refused.
+    pub refused: u64,
+    /// Tags and manifests that retention deleted.
+    pub retained: u64,
 }
 
 /// Crashes a trace at moments that `seed` chooses, `images` times in all, and a tenth of the
@@ -108,7 +112,11 @@ pub async fn crash(
     let (image, possible) = start;
     let mut durable = Durable::new(image.clone());
     let mut possible = possible.clone();
-    let mut tally = Tally::default();
+    let mut tally = Tally {
+        refused: histories.iter().map(|history| history.refused).sum(),
+        retained: histories.iter().map(|history| history.retained).sum(),
+        ..Tally::default()
+    };
     for at in 0..=events {
         while moments.next_if_eq(&at).is_some() {
             let image = match random.chance(10) {

@@ -100,10 +100,9 @@ async fn settle(running: &Running, client: &mut Client) -> Result<(), String> {
     let found = observe(running, &client.history)
         .await
         .map_err(|what| format!("reads do not go on: {what}"))?;
-    let states = &mut client.history.states;
-    let last = states.len() - 1;
-    if found != states[last] && found != states[last - 1] {
-        return Err(difference(&found, &states[last - 1]));
+    let possible = client.possible();
+    if !possible.contains(&found) {
+        return Err(difference(&found, &possible[0]));
     }
     client.settle(found);
     Ok(())
@@ -115,10 +114,9 @@ async fn mended(running: &Running, client: &mut Client) -> Result<(), String> {
     for _ in 0..PATIENCE {
         match observe(running, &client.history).await {
             Ok(found) => {
-                let states = &client.history.states;
-                let last = states.len() - 1;
-                if found != states[last] && found != states[last.saturating_sub(1)] {
-                    return Err(difference(&found, &states[last]));
+                let possible = client.possible();
+                if !possible.contains(&found) {
+                    return Err(difference(&found, &possible[0]));
                 }
                 client.settle(found);
                 match client.step(running).await {

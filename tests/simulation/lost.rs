@@ -135,7 +135,8 @@ fn an_index_that_is_lost_in_a_crash_comes_back_from_the_log() {
     for seed in (0..traces).map(|trace| first.wrapping_add(trace)) {
         let outcome = runtime().block_on(async {
             let (trace, histories) = match seed % 2 {
-                0 if seed % 4 == 0 => record_work(Work::OfSpace, 2, seed).await,
+                0 if seed % 4 == 0 => record_work(Work::Space, 2, seed).await,
+                0 if seed % 8 == 2 => record_work(Work::Rules, 2, seed).await,
                 0 => record(2, seed).await,
                 _ => record_with_checkpoints(seed).await,
             };

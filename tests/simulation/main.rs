@@ -65,14 +65,16 @@ fn runtime() -> tokio::runtime::Runtime {
 /// What clients do.
 #[derive(Clone, Copy)]
 enum Work {
-    OfAllKinds,
+    AllKinds,
     /// Taking space and giving it back.
-    OfSpace,
+    Space,
+    /// What quotas and retention bear on.
+    Rules,
 }
 
 /// Lets clients work on a new store, restarted now and then, and gives back what was done.
 async fn record(clients: usize, seed: u64) -> (Trace, Vec<History>) {
-    record_work(Work::OfAllKinds, clients, seed).await
+    record_work(Work::AllKinds, clients, seed).await
 }
 
 async fn record_work(work: Work, clients: usize, seed: u64) -> (Trace, Vec<History>) {
@@ -85,8 +87,9 @@ async fn record_work(work: Work, clients: usize, seed: u64) -> (Trace, Vec<Histo
         let steps = clients.iter_mut().map(async |client| {
             for _ in 0..STEPS / 3 {
                 let done = match work {
-                    Work::OfAllKinds => client.step(&running).await,
-                    Work::OfSpace => client.step_of_space(&running).await,
+                    Work::AllKinds => client.step(&running).await,
+                    Work::Space => client.step_of_space(&running).await,
+                    Work::Rules => client.step_of_rules(&running).await,
                 };
                 if let Some(workload::Outcome::Failed(error)) = done {
                     panic!("a request failed on a good disk: {error:?}");
@@ -194,28 +197,40 @@ fn crash_many(work: Work, clients: usize, images: u64) -> Tally {
                     let mut tally = tally.lock().unwrap();
                     tally.images += done.images;
                     tally.recrashed += done.recrashed;
+                    tally.refused += done.refused;
+                    tally.retained += done.retained;
                 }
             });
         }
     });
-    tally.into_inner().unwrap()
+    let tally = tally.into_inner().unwrap();
+    if traces > 1 && matches!(work, Work::Rules) {
+        assert!(tally.refused > 0 && tally.retained > 0, "{tally:?}");
+    }
+    tally
 }
 
 #[test]
 fn no_crash_of_one_client_breaks_a_promise() {
-    let tally = crash_many(Work::OfAllKinds, 1, images());
+    let tally = crash_many(Work::AllKinds, 1, images());
     println!("{tally:?}");
 }
 
 #[test]
 fn no_crash_of_clients_that_share_commits_breaks_a_promise() {
-    let tally = crash_many(Work::OfAllKinds, 4, images());
+    let tally = crash_many(Work::AllKinds, 4, images());
     println!("{tally:?}");
 }
 
 #[test]
 fn no_crash_of_clients_whose_space_is_given_back_and_compacted_breaks_a_promise() {
-    let tally = crash_many(Work::OfSpace, 2, images() / 4);
+    let tally = crash_many(Work::Space, 2, images() / 4);
+    println!("{tally:?}");
+}
+
+#[test]
+fn no_crash_of_clients_whom_rules_refuse_and_delete_from_breaks_a_promise() {
+    let tally = crash_many(Work::Rules, 2, images() / 8);
     println!("{tally:?}");
 }
 

@@ -7,6 +7,7 @@ use drift::digest::Digest;
 use drift::ghostbay::engine::{ByteStream, GetObjectRequest, StorageEngine};
 use drift::ghostbay::uploads::UploadId;
 use drift::oci::{Reference, RepositoryName, Tag};
+use drift::registry::tables::UsageRow;
 use drift::registry::{Page, RegistryError};
 use futures::StreamExt;
 
@@ -30,6 +31,29 @@ pub struct Repository {
     pub objects: BTreeMap<String, Digest>,
 }
 
+/// Most bytes of blobs and manifests of a repository that has a quota: no blob of the long kind fits.
+pub const QUOTA_BYTES: u64 = 40_000;
+/// Most tags of such a repository.
+pub const QUOTA_TAGS: u64 = 2;
+
+/// Whether a client's repository has a quota.
+pub fn has_quota(name: &RepositoryName) -> bool {
+    name.as_str().ends_with("/a")
+}
+
+impl Repository {
+    /// What it holds, by a count of all that is in it.
+    pub fn usage(&self, content: &BTreeMap<Digest, Bytes>) -> UsageRow {
+        let held = self.blobs.keys().chain(self.manifests.keys());
+        UsageRow {
+            bytes: held.map(|digest| content[digest].len() as u64).sum(),
+            blobs: self.blobs.len() as u64,
+            manifests: self.manifests.len() as u64,
+            tags: self.tags.len() as u64,
+        }
+    }
+}
+
 /// The bucket of a repository's objects beside the registry's.
 pub fn bucket(name: &RepositoryName) -> String {
     name.as_str().replace('/', "-") + "-objects"
@@ -47,6 +71,10 @@ pub struct History {
     pub content: BTreeMap<Digest, Bytes>,
     /// Uploads and the whole of what they are to hold.
     pub uploads: BTreeMap<UploadId, Bytes>,
+    /// Requests that a quota refused.
+    pub refused: u64,
+    /// Tags and manifests that retention deleted.
+    pub retained: u64,
 }
 
 /// Reads what a registry has of a client's. An answer that is neither a whole one nor "there is
@@ -117,6 +145,16 @@ pub async fn observe(running: &Running, history: &History) -> Result<State, Stri
             let read = collect(object.data).await;
             let read = read.map_err(|error| format!("I4: object {key}: {error:#}"))?;
             found.objects.insert(key.to_owned(), sha256(&read));
+        }
+        let usage = found.usage(&history.content);
+        match registry.usage(name) {
+            Ok(counted) if counted == usage => {}
+            counted => {
+                return Err(format!("{name}: counted {counted:?}, there {usage:?}"));
+            }
+        }
+        if has_quota(name) && (usage.bytes > QUOTA_BYTES || usage.tags > QUOTA_TAGS) {
+            return Err(format!("{name} is beyond its quota: {usage:?}"));
         }
         state.insert(name.clone(), found);
     }

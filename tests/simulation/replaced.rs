@@ -1,13 +1,14 @@
-//! Crashes in the middle of `drift restore` and of `drift backup --full`: afterwards a whole store is
-//! there, or the same command, given once more, makes it.
+//! Crashes in the middle of `drift restore`, of `drift backup --full` and of `drift compact --index`:
+//! afterwards a whole store is there, or the same command, given once more, makes it.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drift::ghostbay::catalog::{IndexPlace, NEW_INDEX_FILE};
 use drift::ghostbay::disk::{Disk, SyncPoint};
 use drift::ghostbay::sim::crash::Random;
-use drift::ghostbay::sim::{Durable, Event, Image, SimDisk};
+use drift::ghostbay::sim::{Durable, Event, Image, SimDisk, Trace};
 use drift::ghostbay::{LocalStorageEngine, full_copy, restore};
 
 use crate::check::{Possible, check};
@@ -46,15 +47,25 @@ fn back_up(disk: &SimDisk, storage: &LocalStorageEngine, path: &Path) {
     file.sync_data(SyncPoint::Checkpoint).unwrap();
 }
 
-/// What a crash at each moment of a trace could have left: killed, and with the power cut. `last`
-/// is the one behind all of it.
+/// What a crash at each moment of what was done to a disk could have left.
 async fn crash_everywhere(
     start: &Image,
     disk: &SimDisk,
     random: &mut Random,
+    look: impl AsyncFnMut(Image, bool, &mut Random) -> Result<(), String>,
+) -> Result<(), String> {
+    crash_trace_everywhere(start, &disk.trace(), random, look).await
+}
+
+/// What a crash at each moment of a trace could have left: killed, and with the power cut. `last`
+/// is the one behind all of it.
+async fn crash_trace_everywhere(
+    start: &Image,
+    trace: &Trace,
+    random: &mut Random,
     mut look: impl AsyncFnMut(Image, bool, &mut Random) -> Result<(), String>,
 ) -> Result<(), String> {
-    let events = disk.trace().events;
+    let events = &trace.events;
     let mut durable = Durable::new(start.clone());
     for at in 0..=events.len() {
         let last = at == events.len();
@@ -222,6 +233,89 @@ async fn crash_copies(seed: u64) -> Result<(), String> {
         Ok(())
     })
     .await
+}
+
+fn compact_index_on(disk: &SimDisk) -> Result<(), String> {
+    let place = IndexPlace {
+        disk: Arc::new(disk.clone()),
+        path: Path::new(STORE).join(INDEX),
+        cache_bytes: 1 << 20,
+    };
+    let written = place.write_anew();
+    written.map_err(|error| format!("the index is not written anew: {error:?}"))
+}
+
+/// The stopped store has its index compacted, with all syncs of it or without one of them.
+async fn crash_compactions(seed: u64, left_out: Option<SyncPoint>) -> Result<(), String> {
+    let mut random = Random::new(seed);
+    let disk = SimDisk::default();
+    let mut client = Client::new(0, &disk, seed);
+    for _ in 0..2 {
+        let running = open(&disk).await.unwrap();
+        work(&running, &mut client).await;
+        running.storage.close().await;
+    }
+    let newest = Possible::newest(std::slice::from_ref(&client.history));
+    let histories: [History; 1] = [client.history];
+
+    let start = disk.image();
+    let compacted = SimDisk::on(start.clone());
+    compact_index_on(&compacted)?;
+    let index = Path::new(STORE).join(INDEX);
+    let inode = |image: &Image| image.file(&index);
+    let (old, new) = (inode(&start), inode(&compacted.image()));
+    assert!(old.is_some() && new.is_some() && old != new);
+    let mut trace = compacted.trace();
+    if let Some(point) = left_out {
+        trace = trace.without(point);
+    }
+    crash_trace_everywhere(&start, &trace, &mut random, async |image, last, random| {
+        // One of the two is there, and whichever it is, it holds all that is to be found.
+        let found = inode(&image);
+        if found != old && found != new {
+            return Err(format!("an index of another making: {found:?}"));
+        }
+        if last && found != new {
+            return Err("an index that was compacted is not durable".to_owned());
+        }
+        let served = check(&image, &histories, &newest).await?;
+        if served.has(&index.with_file_name(NEW_INDEX_FILE)) {
+            return Err("half an index stays".to_owned());
+        }
+        if random.chance(20) {
+            let again = SimDisk::on(image);
+            compact_index_on(&again)?;
+            check(&again.image(), &histories, &newest)
+                .await
+                .map_err(|what| format!("compacted once more: {what}"))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[test]
+fn an_index_whose_compaction_crashes_is_the_old_or_the_new_one() {
+    let first = seed();
+    for seed in (0..TRACES).map(|trace| first.wrapping_add(trace)) {
+        let outcome = runtime().block_on(crash_compactions(seed, None));
+        outcome.unwrap_or_else(|what| panic!("DRIFT_SIM_SEED={seed}: {what}"));
+    }
+}
+
+#[test]
+fn every_sync_of_an_index_that_is_compacted_is_needed() {
+    for point in [SyncPoint::Index, SyncPoint::IndexSwap] {
+        let first = seed();
+        let noticed = (0..TRACES).any(|trace| {
+            let compacted = crash_compactions(first.wrapping_add(trace), Some(point));
+            let outcome = runtime().block_on(compacted);
+            outcome
+                .inspect_err(|what| println!("{point:?}: {what}"))
+                .is_err()
+        });
+        assert!(noticed, "{point:?}");
+    }
 }
 
 #[test]

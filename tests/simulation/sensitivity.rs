@@ -18,7 +18,7 @@ const COMMIT_SYNCS: usize = 2;
 
 /// Whether crashes of mutilated traces break a promise.
 fn is_noticed(mutilate: impl Fn(&Trace) -> Trace) -> bool {
-    is_noticed_in(Work::OfAllKinds, mutilate)
+    is_noticed_in(Work::AllKinds, mutilate)
 }
 
 /// As [`is_noticed`], of clients that do such work.
@@ -137,7 +137,7 @@ fn space_that_is_given_back_before_the_release_is_durable_is_noticed() {
     // The release is one of the last few commits before the punch, and the bytes are older.
     let noticed = (1..=3).any(|commits| {
         let early = |trace: &Trace| trace.punched_before(SyncPoint::Index, commits * COMMIT_SYNCS);
-        is_noticed_in(Work::OfSpace, early)
+        is_noticed_in(Work::Space, early)
     });
     assert!(noticed);
 }

@@ -2,6 +2,7 @@
 
 mod deletes;
 mod pushes;
+mod retention;
 mod space;
 
 use std::collections::BTreeMap;
@@ -17,11 +18,15 @@ use drift::ghostbay::sim::crash::Random;
 use drift::ghostbay::uploads::{Append, UploadId};
 use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError};
 use drift::oci::{Reference, RepositoryName, Tag};
-use drift::registry::{GcOptions, PutManifest, Registry, RegistryError, RegistryOptions};
+use drift::registry::{
+    GcOptions, PutManifest, QuotaRule, Quotas, Registry, RegistryError, RegistryOptions,
+};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{History, OBJECTS, Repository, State, bucket};
+use crate::model::{
+    History, OBJECTS, QUOTA_BYTES, QUOTA_TAGS, Repository, State, bucket, has_quota,
+};
 
 pub const STORE: &str = "/store";
 const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -61,8 +66,21 @@ pub async fn open_keeping(
     // Nothing happens by the clock, so that a seed gives the same trace.
     options.packs.idle_trim = Duration::from_secs(3600);
     let storage = LocalStorageEngine::open_on(Arc::new(disk.clone()), STORE, options).await?;
-    let registry = Registry::new(Arc::new(storage.clone()), RegistryOptions::default());
+    let registry = Registry::new(Arc::new(storage.clone()), registry_options());
     Ok(Running { storage, registry })
+}
+
+/// With a quota for one repository of each client's.
+fn registry_options() -> RegistryOptions {
+    let rule = QuotaRule {
+        repositories: "*/a".parse().unwrap(),
+        bytes: Some(QUOTA_BYTES),
+        tags: Some(QUOTA_TAGS),
+    };
+    RegistryOptions {
+        quotas: Quotas(vec![rule]),
+        ..RegistryOptions::default()
+    }
 }
 
 /// A mark in the trace: which client, behind which of its states, and whether that state was
@@ -101,6 +119,8 @@ pub struct Client {
     disk: SimDisk,
     random: Random,
     pub history: History,
+    /// Which of its states was acknowledged last.
+    settled: usize,
     /// Whether a collection may take what nothing refers to: it would take what others pushed.
     alone: bool,
     /// Manifests whose deletion was acknowledged, with the tags that went along.
@@ -121,6 +141,7 @@ impl Client {
                 states: vec![state],
                 ..History::default()
             },
+            settled: 0,
             alone: true,
             deleted: BTreeMap::new(),
             pointed: BTreeMap::new(),
@@ -143,11 +164,19 @@ impl Client {
         self.history.states.last().unwrap()
     }
 
-    fn mark(&self, acknowledged: bool) {
+    /// The states that may be found: the one that was acknowledged last, and those behind it.
+    pub fn possible(&self) -> &[State] {
+        &self.history.states[self.settled..]
+    }
+
+    fn mark(&mut self, acknowledged: bool) {
         self.mark_state(self.history.states.len() - 1, acknowledged);
     }
 
-    fn mark_state(&self, state: usize, acknowledged: bool) {
+    fn mark_state(&mut self, state: usize, acknowledged: bool) {
+        if acknowledged {
+            self.settled = state;
+        }
         let mark = Mark {
             client: self.number,
             state,
@@ -193,7 +222,7 @@ impl Client {
     pub async fn step(&mut self, running: &Running) -> Option<Outcome> {
         let name = self.name();
         let Running { storage, registry } = running;
-        match self.random.below(24) {
+        match self.random.below(25) {
             0..=2 => self.push_blob(registry, name).await,
             3 => self.start_upload(registry, name).await,
             4 | 5 => self.append(registry, name).await,
@@ -211,6 +240,7 @@ impl Client {
             21 => self.roll_back(registry, name).await,
             22 if self.random.chance(50) => self.delete_repository(registry, name).await,
             22 | 23 => self.collect(running).await,
+            24 => self.retain(running).await,
             _ => match self.random.below(3) {
                 0 => self.cancel(registry, name).await,
                 _ => self.delete_blob(registry, name).await,
@@ -224,6 +254,41 @@ impl Client {
         change(&mut state);
         self.history.states.push(state);
         self.mark(false);
+    }
+
+    /// Whether the quota has no room for so many bytes and tags more.
+    fn exceeds(&self, name: &RepositoryName, bytes: u64, tags: u64) -> bool {
+        let usage = self.state()[name].usage(&self.history.content);
+        let beyond = |used, adding, limit| adding > 0 && used + adding > limit;
+        has_quota(name)
+            && (beyond(usage.bytes, bytes, QUOTA_BYTES) || beyond(usage.tags, tags, QUOTA_TAGS))
+    }
+
+    /// As [`Client::end`], for a request that the quota has to refuse: it changes nothing, but that
+    /// an upload is dropped, if that could be done.
+    fn end_refused<T>(
+        &mut self,
+        registry: &Registry,
+        upload: Option<(&RepositoryName, &UploadId)>,
+        result: Result<T, RegistryError>,
+    ) -> Option<Outcome> {
+        match result {
+            Err(RegistryError::QuotaExceeded { .. }) => self.history.refused += 1,
+            Err(error @ RegistryError::Storage(_)) => return Some(Outcome::Failed(error)),
+            Err(error) => panic!("a quota should have refused: {error:?}"),
+            Ok(_) => panic!("a quota should have refused"),
+        }
+        if let Some((name, upload)) = upload {
+            match registry.upload_status(name, upload) {
+                Err(RegistryError::UploadUnknown { .. }) => {}
+                Ok(_) => {
+                    let before = self.history.states[self.history.states.len() - 2].clone();
+                    self.history.states.push(before);
+                }
+                Err(error) => return self.end::<()>(Err(error)),
+            }
+        }
+        self.end(Ok(()))
     }
 
     /// Marks a request as acknowledged, or says why it was not.

@@ -162,6 +162,14 @@ impl Image {
         }
     }
 
+    /// The file that has a name.
+    pub fn file(&self, path: &Path) -> Option<FileId> {
+        match self.names.get(path) {
+            Some(Node::File(file)) => Some(*file),
+            _ => None,
+        }
+    }
+
     /// Removes a file, as a disaster would.
     pub fn lose(&mut self, path: &Path) {
         self.names.remove(path);

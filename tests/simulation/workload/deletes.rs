@@ -146,7 +146,7 @@ impl Client {
         };
         let options = RegistryOptions {
             gc,
-            ..RegistryOptions::default()
+            ..registry_options()
         };
         let collector = Registry::new(Arc::new(running.storage.clone()), options);
         let (alone, content) = (self.alone, self.history.content.clone());

@@ -11,12 +11,22 @@ impl Client {
         let bytes = self.bytes();
         let digest = sha256(&bytes);
         self.history.content.insert(digest, bytes.clone());
+        let refused = self.exceeds(&name, bytes.len() as u64, 0);
         self.begin(|state| {
-            state.get_mut(&name).unwrap().blobs.insert(digest, ());
+            if !refused {
+                state.get_mut(&name).unwrap().blobs.insert(digest, ());
+            }
         });
-        let body = whole(&bytes, None);
+        let mut body = whole(&bytes, None);
+        if self.random.chance(25) {
+            // Counted while it comes.
+            body.length = None;
+        }
         let result = registry.push_blob(&name, &digest, body).await;
-        self.end(result)
+        match refused {
+            true => self.end_refused(registry, None, result),
+            false => self.end(result),
+        }
     }
 
     pub(super) async fn start_upload(
@@ -24,6 +34,11 @@ impl Client {
         registry: &Registry,
         name: RepositoryName,
     ) -> Option<Outcome> {
+        if self.exceeds(&name, 1, 0) {
+            self.begin(|_| ());
+            let result = registry.start_upload(&name, Algorithm::Sha256).await;
+            return self.end_refused(registry, None, result);
+        }
         // Its id is known only behind it: the mark is that of a state that comes later.
         self.mark_state(self.history.states.len(), false);
         let result = registry.start_upload(&name, Algorithm::Sha256).await;
@@ -54,11 +69,16 @@ impl Client {
             return None;
         }
         let end = offset + 1 + self.random.below(rest);
+        let refused = self.exceeds(&name, end, 0);
         self.begin(|state| {
-            state.get_mut(&name).unwrap().uploads.insert(id, end);
+            let uploads = &mut state.get_mut(&name).unwrap().uploads;
+            match refused {
+                true => uploads.remove(&id),
+                false => uploads.insert(id, end),
+            };
         });
         let piece = content.slice(offset as usize..end as usize);
-        let breaks = self.random.chance(25);
+        let breaks = !refused && self.random.chance(25);
         let mut append = whole(&piece, Some(offset));
         if breaks {
             // What came before the break is kept as well.
@@ -70,7 +90,10 @@ impl Client {
             Err(RegistryError::BodyBroken { offset, .. }) if breaks && offset == end => Ok(()),
             other => other.map(drop),
         };
-        self.end(result)
+        match refused {
+            true => self.end_refused(registry, Some((&name, &id)), result),
+            false => self.end(result),
+        }
     }
 
     pub(super) async fn finish(
@@ -81,16 +104,22 @@ impl Client {
         let (id, offset, content) = self.upload(&name)?;
         let digest = sha256(&content);
         self.history.content.insert(digest, content.clone());
+        let refused = self.exceeds(&name, content.len() as u64, 0);
         self.begin(|state| {
             let repository = state.get_mut(&name).unwrap();
             repository.uploads.remove(&id);
-            repository.blobs.insert(digest, ());
+            if !refused {
+                repository.blobs.insert(digest, ());
+            }
         });
         let last = whole(&content.slice(offset as usize..), Some(offset));
         let result = registry
             .finish_upload(&name, &id, &digest, Some(last))
             .await;
-        self.end(result)
+        match refused {
+            true => self.end_refused(registry, Some((&name, &id)), result),
+            false => self.end(result),
+        }
     }
 
     pub(super) async fn cancel(
@@ -114,10 +143,20 @@ impl Client {
         let other = self.state().keys().find(|other| **other != name)?.clone();
         let blobs = self.state()[&other].blobs.clone();
         let digest = self.choose(blobs.into_keys())?;
+        let adding = match self.state()[&name].blobs.contains_key(&digest) {
+            true => 0,
+            false => self.history.content[&digest].len() as u64,
+        };
+        let refused = self.exceeds(&name, adding, 0);
         self.begin(|state| {
-            state.get_mut(&name).unwrap().blobs.insert(digest, ());
+            if !refused {
+                state.get_mut(&name).unwrap().blobs.insert(digest, ());
+            }
         });
         let result = registry.mount(&name, &digest, Some(&other), |_| true).await;
+        if refused {
+            return self.end_refused(registry, None, result);
+        }
         if let Ok(mounted) = &result {
             assert!(mounted, "a blob that is there was not mounted");
         }
@@ -142,10 +181,19 @@ impl Client {
         };
         let digest = sha256(&bytes);
         self.history.content.insert(digest, bytes.clone());
+        let repository = &self.state()[&name];
+        let adding = match repository.manifests.contains_key(&digest) {
+            true => 0,
+            false => bytes.len() as u64,
+        };
+        let tags = u64::from(!repository.tags.contains_key(&tag));
+        let refused = self.exceeds(&name, adding, tags);
         self.begin(|state| {
-            let repository = state.get_mut(&name).unwrap();
-            repository.manifests.insert(digest, ());
-            repository.tags.insert(tag.clone(), digest);
+            if !refused {
+                let repository = state.get_mut(&name).unwrap();
+                repository.manifests.insert(digest, ());
+                repository.tags.insert(tag.clone(), digest);
+            }
         });
         let put = PutManifest {
             reference: Reference::Tag(tag.clone()),
@@ -154,6 +202,9 @@ impl Client {
             bytes,
         };
         let result = registry.put_manifest(&name, put).await;
+        if refused {
+            return self.end_refused(registry, None, result);
+        }
         if result.is_ok() {
             let pointed = self.pointed.entry((name, tag)).or_default();
             pointed.push(digest);
