@@ -40,7 +40,7 @@ async fn open(directory: &Path) -> LocalStorageEngine {
 }
 
 /// A store whose packs are mostly dead, and what is left in it.
-async fn make(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+pub async fn make(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let engine = open(directory).await;
     let mut kept = BTreeMap::new();
     for n in 0..1000 {
@@ -78,7 +78,7 @@ async fn make(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// Sees that all that was left is there, that nothing is damaged, and that a compaction comes to its
 /// end.
-async fn assert_whole(directory: &Path, kept: &BTreeMap<String, Vec<u8>>) {
+pub async fn assert_whole(directory: &Path, kept: &BTreeMap<String, Vec<u8>>) {
     let engine = open(directory).await;
     for _ in 0..2 {
         for (key, bytes) in kept {
@@ -102,9 +102,16 @@ async fn assert_whole(directory: &Path, kept: &BTreeMap<String, Vec<u8>>) {
     engine.close().await;
 }
 
-async fn kill_at_every_call(moment: Moment) {
+/// Kills a command at every call, each time on a copy of the same store, and looks at what is left. How
+/// often it was killed at which call.
+pub async fn kill_at_every_call(
+    moment: Moment,
+    arguments: &[&str],
+    prepare: impl Fn(&Path),
+) -> BTreeMap<&'static str, u32> {
     let store = tempfile::tempdir().unwrap();
     let kept = make(store.path()).await;
+    prepare(store.path());
     let mut killed: BTreeMap<&'static str, u32> = BTreeMap::new();
     let mut whole_runs = 0;
     for number in 1.. {
@@ -113,7 +120,7 @@ async fn kill_at_every_call(moment: Moment) {
         copy_store(store.path(), &directory);
         let mut command = drift();
         command
-            .arg("compact")
+            .args(arguments)
             .current_dir(place.path())
             .env("DRIFT_STORAGE_PATH", &directory)
             .env("DRIFT_BACKUP_KEEP_HOURS", "0")
@@ -129,17 +136,27 @@ async fn kill_at_every_call(moment: Moment) {
         }
     }
     println!("{moment:?}: {killed:?}");
-    for name in ["pwrite64", "fdatasync", "unlink"] {
+    killed
+}
+
+/// Sees that there were kills at all of these calls.
+pub fn assert_killed_at(killed: &BTreeMap<&'static str, u32>, names: &[&str]) {
+    for name in names {
         assert!(killed.contains_key(name), "never killed at {name}");
     }
 }
 
+async fn kill_compactions(moment: Moment) {
+    let killed = kill_at_every_call(moment, &["compact"], |_| ()).await;
+    assert_killed_at(&killed, &["pwrite64", "fdatasync", "unlink"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_by_a_kill_before_any_call_of_a_compaction() {
-    kill_at_every_call(Moment::Before).await;
+    kill_compactions(Moment::Before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_by_a_kill_after_any_call_of_a_compaction() {
-    kill_at_every_call(Moment::After).await;
+    kill_compactions(Moment::After).await;
 }

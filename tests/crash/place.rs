@@ -20,7 +20,17 @@ pub struct Place {
     port: String,
     /// Where the store lies, if not in the directory.
     store: Option<String>,
+    /// Variables of the server.
+    settings: &'static [(&'static str, &'static str)],
 }
+
+/// Kills meet purges of what was deleted, what that puts into the queue, and space that is given back as
+/// soon as it can be.
+const SETTINGS: &[(&str, &str)] = &[
+    ("DRIFT_BACKUP_KEEP_HOURS", "0"),
+    ("DRIFT_GC_INTERVAL", "20ms"),
+    ("DRIFT_GC_KEEP_DELETED", "0s"),
+];
 
 impl Place {
     pub fn new() -> Self {
@@ -28,6 +38,15 @@ impl Place {
             directory: tempfile::tempdir().unwrap(),
             port: free_port().to_string(),
             store: None,
+            settings: SETTINGS,
+        }
+    }
+
+    /// With a server that is set up in another way.
+    pub fn with(settings: &'static [(&'static str, &'static str)]) -> Self {
+        Place {
+            settings,
+            ..Place::new()
         }
     }
 
@@ -54,14 +73,8 @@ impl Place {
     }
 
     fn server(&self) -> ServerBuilder {
-        let mut variables = vec![
-            ("DRIFT_SERVER_API_PORT", self.port.as_str()),
-            // Kills meet purges of what was deleted, what that puts into the queue, and space that is
-            // given back as soon as it can be.
-            ("DRIFT_BACKUP_KEEP_HOURS", "0"),
-            ("DRIFT_GC_INTERVAL", "20ms"),
-            ("DRIFT_GC_KEEP_DELETED", "0s"),
-        ];
+        let mut variables = vec![("DRIFT_SERVER_API_PORT", self.port.as_str())];
+        variables.extend(self.settings);
         variables.extend(
             self.store
                 .as_deref()

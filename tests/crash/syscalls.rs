@@ -50,7 +50,7 @@ const SCRIPT: &[Kind] = &[
 ];
 
 /// Waits until the server takes requests; whether it does before it is killed.
-async fn serves(tracer: &Tracer, url: &str) -> bool {
+pub async fn serves(tracer: &Tracer, url: &str) -> bool {
     let client = reqwest::Client::new();
     while !tracer.has_ended() {
         if let Ok(answer) = client.get(format!("{url}/readyz")).send().await
