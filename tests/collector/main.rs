@@ -1,8 +1,8 @@
 //! The collector against clients that push, mount, ask for and pull what is about to go.
 //!
 //! What a client pushed, mounted or was told of is there when its manifest comes within the grace;
-//! what a manifest is made of can be pulled; nothing that fails is the server's doing; and when all
-//! is deleted, nothing is left.
+//! what a manifest is made of can be pulled; nothing that fails is the server's doing; no row points
+//! at what is gone, at any time; and when all is deleted, nothing is left.
 //!
 //! `DRIFT_TEST_SEED` replays the clients' choices, as far as the scheduler lets it;
 //! `DRIFT_TEST_PUSHES` sets how many pushes there are (4,000 by default, a million when
@@ -18,6 +18,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use drift::digest::Digest;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -26,7 +28,10 @@ use serde_json::json;
 use content::{Content, sha256};
 use support::{Server, drift, wait_for};
 
+/// Clients at once.
 const CLIENTS: u64 = 8;
+/// As [`CLIENTS`], with `DRIFT_TEST_LONG`: so many that the server always has something to do.
+const CLIENTS_LONG: u64 = 40;
 /// Blobs that all clients take from: few, so that most are about to go somewhere.
 const BLOBS: u64 = 40;
 /// Images that a client keeps; with one more it deletes its oldest.
@@ -41,6 +46,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("DRIFT_BACKUP_KEEP_HOURS", "0"),
     ("DRIFT_STORAGE_SCRUB_RATE", "0"),
 ];
+/// Between two checks of all rows.
+const VERIFY_PAUSE: Duration = Duration::from_secs(3);
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 fn number(name: &str) -> Option<u64> {
@@ -48,14 +55,27 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// A blob of the common lot.
-fn blob(number: u64) -> Vec<u8> {
-    let length = match number % 10 {
-        0..=6 => 100 + 700 * number as usize,
-        7 | 8 => 70_000 + 1000 * number as usize,
-        // A worker streams it to a pack of its own.
-        _ => 300_000,
-    };
-    Content::new(number + 1, length).bytes()
+struct Blob {
+    bytes: Bytes,
+    digest: Digest,
+}
+
+/// The common lot, made once.
+fn lot() -> Vec<Blob> {
+    let made = (0..BLOBS).map(|number| {
+        let length = match number % 10 {
+            0..=6 => 100 + 700 * number as usize,
+            7 | 8 => 70_000 + 1000 * number as usize,
+            // A worker streams it to a pack of its own.
+            _ => 300_000,
+        };
+        let bytes = Content::new(number + 1, length).bytes();
+        Blob {
+            digest: sha256(&bytes),
+            bytes: bytes.into(),
+        }
+    });
+    made.collect()
 }
 
 /// What all clients did.
@@ -73,6 +93,9 @@ struct Pusher<'a> {
     http: Client,
     server: &'a Server,
     number: u64,
+    /// How many there are.
+    clients: u64,
+    lot: &'a [Blob],
     random: StdRng,
     /// Digests of manifests that are there, oldest first, each with its blobs.
     images: VecDeque<(String, Vec<u64>)>,
@@ -84,7 +107,7 @@ impl Pusher<'_> {
         format!("/v2/collected/{number}/{rest}")
     }
 
-    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Response {
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Response {
         let request = self.http.request(method.clone(), self.server.url(path));
         let request = request.header("content-type", MANIFEST).body(body);
         let answer = request.send().await.unwrap();
@@ -99,22 +122,22 @@ impl Pusher<'_> {
 
     /// Sees that the repository has the blob, in one of the ways that clients have.
     async fn provide(&mut self, number: u64) {
-        let bytes = blob(number);
-        let digest = sha256(&bytes);
+        let Blob { bytes, digest } = &self.lot[number as usize];
+        let bytes = bytes.clone();
         match self.random.random_range(0..4) {
             0 | 1 => {
                 let path = Self::path(self.number, &format!("blobs/{digest}"));
-                let head = self.send(Method::HEAD, &path, Vec::new()).await;
+                let head = self.send(Method::HEAD, &path, Bytes::new()).await;
                 if head.status() == StatusCode::OK {
                     return Self::count(&self.done.told_by_head);
                 }
                 assert_eq!(head.status(), StatusCode::NOT_FOUND);
             }
             2 => {
-                let from = self.random.random_range(0..CLIENTS);
+                let from = self.random.random_range(0..self.clients);
                 let query = format!("blobs/uploads/?mount={digest}&from=collected/{from}");
                 let path = Self::path(self.number, &query);
-                let mount = self.send(Method::POST, &path, Vec::new()).await;
+                let mount = self.send(Method::POST, &path, Bytes::new()).await;
                 if mount.status() == StatusCode::CREATED {
                     return Self::count(&self.done.mounted);
                 }
@@ -150,10 +173,10 @@ impl Pusher<'_> {
         let descriptors: Vec<_> = blobs
             .iter()
             .map(|number| {
-                let bytes = blob(*number);
+                let Blob { bytes, digest } = &self.lot[*number as usize];
                 json!({
                     "mediaType": "application/vnd.oci.image.layer.v1.tar",
-                    "digest": sha256(&bytes),
+                    "digest": digest,
                     "size": bytes.len(),
                 })
             })
@@ -184,12 +207,12 @@ impl Pusher<'_> {
         let at = self.random.random_range(0..self.images.len());
         let (digest, blobs) = self.images[at].clone();
         let path = Self::path(self.number, &format!("manifests/{digest}"));
-        let manifest = self.send(Method::GET, &path, Vec::new()).await;
+        let manifest = self.send(Method::GET, &path, Bytes::new()).await;
         assert_eq!(manifest.status(), StatusCode::OK, "{path}");
         for number in blobs {
-            let bytes = blob(number);
-            let path = Self::path(self.number, &format!("blobs/{}", sha256(&bytes)));
-            let got = self.send(Method::GET, &path, Vec::new()).await;
+            let Blob { bytes, digest } = &self.lot[number as usize];
+            let path = Self::path(self.number, &format!("blobs/{digest}"));
+            let got = self.send(Method::GET, &path, Bytes::new()).await;
             assert_eq!(got.status(), StatusCode::OK, "{path}");
             assert!(got.bytes().await.unwrap() == bytes, "{path}");
         }
@@ -199,7 +222,7 @@ impl Pusher<'_> {
     async fn delete_oldest(&mut self) {
         let (digest, _) = self.images.pop_front().unwrap();
         let path = Self::path(self.number, &format!("manifests/{digest}"));
-        let deleted = self.send(Method::DELETE, &path, Vec::new()).await;
+        let deleted = self.send(Method::DELETE, &path, Bytes::new()).await;
         assert_eq!(deleted.status(), StatusCode::ACCEPTED, "{path}");
     }
 
@@ -219,6 +242,20 @@ impl Pusher<'_> {
     }
 }
 
+/// Checks all rows again and again while clients work, until they are done; how often.
+async fn verify_meanwhile(server: &Server, done: &Done, pushes: u64) -> u64 {
+    let mut checks = 0;
+    while done.pushes.load(Ordering::Relaxed) < pushes {
+        let mut verify = command(server, &["verify"]);
+        let verified = tokio::task::spawn_blocking(move || verify.output().unwrap());
+        let verified = verified.await.unwrap();
+        assert!(verified.status.success(), "{verified:?}");
+        checks += 1;
+        tokio::time::sleep(VERIFY_PAUSE).await;
+    }
+    checks
+}
+
 fn command(server: &Server, arguments: &[&str]) -> Command {
     let mut command = drift();
     command.current_dir(server.directory()).args(arguments);
@@ -231,22 +268,28 @@ async fn what_clients_rely_on_is_never_collected_and_the_rest_goes() {
     println!("DRIFT_TEST_SEED={seed}");
     let long = std::env::var_os("DRIFT_TEST_LONG").is_some();
     let pushes = number("DRIFT_TEST_PUSHES").unwrap_or(if long { 1_000_000 } else { 4_000 });
+    let clients = if long { CLIENTS_LONG } else { CLIENTS };
     let server = Server::with(SETTINGS);
     // Until then everything counts as leased.
     tokio::time::sleep(GRACE).await;
-    let done = Done::default();
-    let clients = (0..CLIENTS).map(|number| {
+    let (done, lot, began) = (Done::default(), lot(), Instant::now());
+    let working = (0..clients).map(|number| {
         let pusher = Pusher {
             http: Client::new(),
             server: &server,
             number,
+            clients,
+            lot: &lot,
             random: StdRng::seed_from_u64(seed.wrapping_add(number)),
             images: VecDeque::new(),
             done: &done,
         };
         pusher.work(pushes)
     });
-    futures::future::join_all(clients).await;
+    let working = futures::future::join_all(working);
+    let (_, checks) =
+        futures::future::join(working, verify_meanwhile(&server, &done, pushes)).await;
+    let took = began.elapsed().as_secs_f64();
 
     let catalog = wait_for("an empty registry", || {
         let text = server.raw("GET /v2/_catalog HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -259,6 +302,8 @@ async fn what_clients_rely_on_is_never_collected_and_the_rest_goes() {
     let collections = log.matches("collected ").count();
     let bad = log.lines().find(|line| line.contains("ERROR"));
     assert_eq!(bad, None);
+    let rate = done.pushes.load(Ordering::Relaxed) as f64 / took;
+    println!("{clients} clients: {took:.0} s, {rate:.0} pushes/s, {checks} checks meanwhile");
     println!(
         "{collections} collections took something beside {} pushes ({} blobs told of by HEAD, {} mounted, \
          {} uploaded), {} pulls; {} pushes were held up for longer than the grace",
@@ -269,5 +314,6 @@ async fn what_clients_rely_on_is_never_collected_and_the_rest_goes() {
         done.pulled.into_inner(),
         done.late.into_inner()
     );
-    assert!(collections > 10, "{collections}");
+    assert!(collections as u64 >= pushes / 100, "{collections}");
+    assert!(checks > 0);
 }
