@@ -11,7 +11,7 @@ use crate::ghostbay::compact::{Compacted, CompactionState};
 use crate::ghostbay::compact_index;
 use crate::ghostbay::reclaim::Reclaimed;
 use crate::http::admin::client::AdminClient;
-use crate::http::admin::{COMPACT_ROUTE, PAUSE_ROUTE, RESUME_ROUTE};
+use crate::http::admin::{COMPACT_ROUTE, PAUSE_ROUTE, PAUSED, RESUME_ROUTE};
 
 /// What of the store is compacted.
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub struct CompactArgs {
     /// Write the index of a stopped store anew, without the room that is free in it
     #[arg(long, group = "what")]
     index: bool,
-    /// Have the running server's compaction stand still until it is resumed, or started again
+    /// Have compaction stand still until it is resumed, also over a restart of the server
     #[arg(long, group = "what")]
     pause: bool,
     /// Have it go on
@@ -84,13 +84,19 @@ async fn ask(mut server: AdminClient, args: &CompactArgs) -> anyhow::Result<()> 
 }
 
 async fn compact_stopped(config: &Config, args: &CompactArgs) -> anyhow::Result<()> {
-    if args.pause || args.resume {
-        bail!(
-            "no server runs on [storage] path = {:?}: there is nothing to pause or resume",
-            config.storage.path.display().to_string()
-        );
-    }
     let engine = app::open(config).await?;
+    let compactor = engine.compactor().clone();
+    if args.pause || args.resume {
+        let set = tokio::task::block_in_place(|| compactor.pause(args.pause));
+        engine.close().await;
+        set?;
+        println!("{}", describe(compactor.state()));
+        return Ok(());
+    }
+    if compactor.state().paused && !args.dry_run {
+        engine.close().await;
+        bail!(PAUSED);
+    }
     let done = if args.dry_run {
         tokio::task::block_in_place(|| engine.compactor().plan()).map(|plan| {
             print(&plan);

@@ -182,6 +182,14 @@ impl LocalStorageEngine {
         self.shared.ingest.gauge.is_low()
     }
 
+    /// How many bytes the disk lacks of the room that is to be left alone.
+    pub fn shortage(&self) -> u64 {
+        match self.check_room() {
+            Err(StorageError::Full { available, minimum }) => minimum.saturating_sub(available),
+            _ => 0,
+        }
+    }
+
     /// Who rewrites packs.
     pub fn compactor(&self) -> &Compactor {
         &self.shared.compactor
@@ -374,7 +382,7 @@ fn open(
         disk,
         uploads: Uploads::new(ingest.clone()),
         reclaimer: Reclaimer::new(catalog.clone(), space.clone(), verifier.clone()),
-        compactor: Compactor::new(catalog.clone(), space.clone(), ingest.gauge.clone()),
+        compactor: Compactor::new(catalog.clone(), space.clone(), ingest.gauge.clone())?,
         directory,
         options,
         catalog,

@@ -77,5 +77,19 @@ async fn an_operator_plans_pauses_and_runs_a_compaction() {
     assert!(index.contains("bytes, and takes"), "{index}");
     let plan = said(&compact(&directory, "--dry-run"));
     assert!(plan.contains("alive"), "{plan}");
-    assert!(!compact(&directory, "--pause").status.success());
+    // A pause lasts: over a restart, and until it is ended.
+    let paused = said(&compact(&directory, "--pause"));
+    assert!(paused.contains("compaction: paused"), "{paused}");
+    let refused = |output: Output| {
+        assert!(!output.status.success());
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(why.contains("--resume"), "{why}");
+    };
+    refused(compact(&directory, ""));
+    let server = Server::builder().directory(&directory).start();
+    refused(compact(&directory, ""));
+    let resumed = said(&compact(&directory, "--resume"));
+    assert!(resumed.contains("compaction: nothing to do"), "{resumed}");
+    drop(server);
+    said(&compact(&directory, ""));
 }

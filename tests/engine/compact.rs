@@ -258,12 +258,30 @@ async fn pushes_pulls_and_deletes_go_on_meanwhile() {
     assert_undamaged(&engine);
 }
 
+async fn set_paused(engine: &LocalStorageEngine, paused: bool) {
+    let compactor = engine.compactor().clone();
+    let set = tokio::task::spawn_blocking(move || compactor.pause(paused));
+    set.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_lasts_until_it_is_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    for (found, set) in [(false, true), (true, true), (true, false), (false, false)] {
+        let engine = open_in_small_packs(directory.path()).await;
+        assert_eq!(engine.compactor().state().paused, found);
+        set_paused(&engine, set).await;
+        assert_eq!(engine.compactor().state().paused, set);
+        engine.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compaction_is_paused_and_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let engine = open_in_small_packs(directory.path()).await;
     put(&engine, "things", "a", &pattern(1, 3_000_000)).await;
-    engine.compactor().pause(true);
+    set_paused(&engine, true).await;
     let plan = everything(&engine);
     let running = std::thread::spawn({
         let engine = engine.clone();
@@ -278,7 +296,7 @@ async fn a_compaction_is_paused_and_goes_on() {
     assert!(state.paused && state.running, "{state:?}");
     // One window at most.
     assert!(state.copied_bytes <= 1 << 20, "{state:?}");
-    engine.compactor().pause(false);
+    set_paused(&engine, false).await;
     let done = running.join().unwrap().unwrap();
     assert!(done.copied_bytes > 2_000_000 && !done.stopped, "{done:?}");
     assert_eq!(

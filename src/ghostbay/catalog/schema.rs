@@ -29,6 +29,9 @@ impl Value for MetaRow {
     const LAYOUT: &'static str = "variant (0: u64, 1: 16 bytes)";
 }
 
+/// The fact that compaction was told to pause.
+const COMPACTION_PAUSED: &str = "compaction_paused";
+
 /// One step from a schema version to the next.
 pub struct Step {
     /// The version that the step leads to.
@@ -116,6 +119,25 @@ pub fn next_pack(rows: &impl Rows) -> Result<u64, CatalogError> {
 /// Notes a counter that no pack of this writer's has had.
 pub fn set_next_pack(transaction: &mut Transaction<'_>, next: u64) -> Result<(), CatalogError> {
     set_number(transaction, "next_pack", next)
+}
+
+/// Whether compaction was told to pause.
+pub fn is_compaction_paused(rows: &impl Rows) -> Result<bool, CatalogError> {
+    Ok(number(rows, COMPACTION_PAUSED)?.is_some())
+}
+
+/// Notes whether compaction was told to pause.
+pub fn set_compaction_paused(
+    transaction: &mut Transaction<'_>,
+    paused: bool,
+) -> Result<(), CatalogError> {
+    match paused {
+        true => set_number(transaction, COMPACTION_PAUSED, 1),
+        false => {
+            let name = COMPACTION_PAUSED.to_owned();
+            transaction.delete(&META, &name).map(drop)
+        }
+    }
 }
 
 /// The store's identity, made when the store was.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::background;
-use super::catalog::{Catalog, CatalogError, Rows};
+use super::catalog::{Catalog, CatalogError, Rows, schema};
 use super::error::StorageError;
 use super::local::LocalStorageEngine;
 use super::owners::{Owner, each_owner};
@@ -123,19 +123,30 @@ impl Pace<'_> {
 }
 
 impl Compactor {
-    /// A compactor of these packs.
-    pub fn new(catalog: Catalog, space: PackSpace, gauge: Gauge) -> Self {
-        Compactor {
+    /// A compactor of these packs, which stands still if it was told to before.
+    pub fn new(catalog: Catalog, space: PackSpace, gauge: Gauge) -> Result<Self, StorageError> {
+        let paused = schema::is_compaction_paused(&catalog.read()?)?;
+        let control = Control {
+            paused: AtomicBool::new(paused),
+            ..Control::default()
+        };
+        Ok(Compactor {
             catalog,
             space,
             gauge,
-            control: Arc::default(),
-        }
+            control: Arc::new(control),
+        })
     }
 
-    /// Has compaction stand still until it is told to go on, or the store is opened again.
-    pub fn pause(&self, paused: bool) {
+    /// Has compaction stand still until it is told to go on, also by a store that is opened again; or has
+    /// it go on. Blocks.
+    pub fn pause(&self, paused: bool) -> Result<(), StorageError> {
+        let noted = self
+            .catalog
+            .transact_blocking(move |rows| schema::set_compaction_paused(rows, paused))?;
+        noted?;
         self.control.paused.store(paused, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether it goes on, and how far it is.

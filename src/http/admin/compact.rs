@@ -2,9 +2,10 @@
 //! `/compact/resume` have it stand still and go on.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::{AdminApi, answer_in_json};
+use crate::http::error::ApiError;
 
 /// Where the plan is to be had, and its execution.
 pub const COMPACT_ROUTE: &str = "/compact";
@@ -12,6 +13,9 @@ pub const COMPACT_ROUTE: &str = "/compact";
 pub const PAUSE_ROUTE: &str = "/compact/pause";
 /// By which it goes on.
 pub const RESUME_ROUTE: &str = "/compact/resume";
+
+/// Why nothing is rewritten.
+pub const PAUSED: &str = "compaction is paused: have it go on by drift compact --resume first";
 
 pub(super) async fn plan(State(api): State<AdminApi>) -> Response {
     let plan = tokio::task::spawn_blocking(move || api.storage.compactor().plan());
@@ -24,6 +28,9 @@ pub(super) async fn plan(State(api): State<AdminApi>) -> Response {
 
 /// Goes on, also when whoever asked has gone.
 pub(super) async fn run(State(api): State<AdminApi>) -> Response {
+    if api.storage.compactor().state().paused {
+        return ApiError::bad_request(PAUSED).into_response();
+    }
     let run = tokio::spawn(async move {
         let compacted = api.storage.compact(api.compact_rate).await?;
         // What became empty can go at once.
@@ -34,11 +41,21 @@ pub(super) async fn run(State(api): State<AdminApi>) -> Response {
 }
 
 pub(super) async fn pause(State(api): State<AdminApi>) -> Response {
-    api.storage.compactor().pause(true);
-    answer_in_json(Ok(api.storage.compactor().state()))
+    set_paused(api, true).await
 }
 
 pub(super) async fn resume(State(api): State<AdminApi>) -> Response {
-    api.storage.compactor().pause(false);
-    answer_in_json(Ok(api.storage.compactor().state()))
+    set_paused(api, false).await
+}
+
+async fn set_paused(api: AdminApi, paused: bool) -> Response {
+    let set = tokio::task::spawn_blocking(move || {
+        let compactor = api.storage.compactor();
+        compactor.pause(paused).map(|()| compactor.state())
+    });
+    answer_in_json(
+        set.await
+            .map_err(anyhow::Error::from)
+            .and_then(|state| Ok(state?)),
+    )
 }

@@ -39,7 +39,7 @@ use super::error::ApiError;
 
 pub use self::auth::AUTH_ROUTE;
 pub use answers::{Pieces, answer_in_pieces};
-pub use compact::{COMPACT_ROUTE, PAUSE_ROUTE, RESUME_ROUTE};
+pub use compact::{COMPACT_ROUTE, PAUSE_ROUTE, PAUSED, RESUME_ROUTE};
 pub use registry::REGISTRY_ROUTE;
 pub use socket::{AdminSocket, SocketError};
 

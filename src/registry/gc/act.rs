@@ -18,7 +18,7 @@ use crate::registry::{Registry, RegistryError, blobs, repositories, unreferenced
 const BATCH_ROWS_MAX: usize = 128;
 
 /// As [`BATCH_ROWS_MAX`], of the shortest transactions.
-const BATCH_ROWS_MIN: usize = 8;
+pub(super) const BATCH_ROWS_MIN: usize = 8;
 
 /// A transaction that takes longer is followed by one of half its rows: others wait for it.
 const BATCH_TIME: Duration = Duration::from_millis(20);
@@ -68,7 +68,7 @@ pub(super) fn cycle(
     };
     let mut pace = Pace::new();
     batches(stop, &mut pace, &mut told, |rows_max| {
-        purge_batch(registry, moment, rows_max)
+        purge_batch(registry, moment, rows_max, false)
     })?;
     let clock_ms = registry.gc.clock_ms();
     registry.gc.leases.expire(clock_ms, moment.grace_ms);
@@ -128,7 +128,7 @@ fn make_room(
         && registry.storage.pressure()
         && registry.all_leased_ms(moment).is_none()
     {
-        match purge_batch(registry, &early, BATCH_ROWS_MIN)? {
+        match purge_batch(registry, &early, BATCH_ROWS_MIN, true)? {
             Some(items) => told(items),
             None => break,
         }
@@ -139,11 +139,13 @@ fn make_room(
     Ok(())
 }
 
-/// Purges the oldest tombstones that are dead; `None` if there are none.
+/// Purges the oldest tombstones that are dead; `None` if there are none. `early` if they are so only for
+/// want of room.
 fn purge_batch(
     registry: &Registry,
     moment: &Moment,
     rows_max: usize,
+    early: bool,
 ) -> Result<Option<Vec<Item>>, RegistryError> {
     let mut batch: Vec<(MomentKey, Edges)> = Vec::new();
     let mut weight = 0;
@@ -169,7 +171,7 @@ fn purge_batch(
                 let tombstone = tombstones::tombstone(transaction, &row.content)?;
                 match tombstone.filter(|tombstone| tombstone.deleted_ms == row.at_ms) {
                     Some(tombstone) => {
-                        items.push(plan::purge_item(&row.content, &tombstone));
+                        items.push(plan::purge_item(&row.content, &tombstone, early));
                         tombstones::purge(transaction, &row.content, edges)?;
                     }
                     None => transaction.delete(&DELETED_BY_TIME, row).map(drop)?,

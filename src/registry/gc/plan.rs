@@ -4,10 +4,11 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::Moment;
+use super::act::BATCH_ROWS_MIN;
 use super::report::{Act, Collected, Item};
 use crate::digest::Digest;
 use crate::ghostbay::blob_key;
-use crate::ghostbay::catalog::{CatalogError, Rows};
+use crate::ghostbay::catalog::{CatalogError, Rows, Snapshot};
 use crate::ghostbay::objects::{OBJECTS, ObjectKey};
 use crate::registry::tables::{
     BLOB_HOLDERS, BLOB_LINKS, ContentKey, DELETED_BY_TIME, DeletedManifestRow, EdgeKey, HolderKey,
@@ -84,56 +85,52 @@ pub(super) fn item(key: &ContentKey, verdict: &Verdict, bytes: Option<u64>) -> O
     })
 }
 
-/// What is told of a manifest that is purged.
-pub(super) fn purge_item(key: &ContentKey, tombstone: &DeletedManifestRow) -> Item {
+/// What is told of a manifest that is purged; `early` if only for want of room on the disk.
+pub(super) fn purge_item(key: &ContentKey, tombstone: &DeletedManifestRow, early: bool) -> Item {
     let by = match &tombstone.by {
         Some(by) => format!(" by {by}"),
         None => String::new(),
+    };
+    let why = match early {
+        true => "the disk has less room than [storage] min_free",
+        false => "not brought back in time",
     };
     Item {
         repository: key.repository.clone(),
         digest: key.digest,
         act: Act::Purge,
-        reason: format!("deleted{by}, and not brought back in time"),
+        reason: format!("deleted{by}, and {why}"),
         bytes: 0,
     }
 }
 
-/// The plan: everything that is due now, and what will be due by what that purges.
+/// The plan: everything that is due now, what will be due by what that purges, and what goes early while
+/// the disk has too little room.
 pub(super) fn of(
     registry: &Registry,
     moment: &Moment,
     tell: &mut dyn FnMut(Item),
 ) -> Result<Collected, RegistryError> {
     let rows = registry.storage.catalog().read()?;
-    let mut collected = Collected {
-        all_leased_ms: registry.all_leased_ms(moment),
-        ..Collected::default()
+    let mut planner = Planner {
+        registry,
+        moment,
+        rows: &rows,
+        purged: HashSet::new(),
+        going: HashSet::new(),
+        collected: Collected {
+            all_leased_ms: registry.all_leased_ms(moment),
+            ..Collected::default()
+        },
+        tell,
     };
-    let mut told = |item: Item| {
-        collected.count(&item);
-        tell(item);
-    };
-    // What the purges put into the queue, in its order.
-    let mut queue = BTreeSet::new();
+    let mut queue = Queue::new();
     for row in rows.scan_sound(&DELETED_BY_TIME, &[], None)? {
         let (MomentKey { at_ms, content }, ()) = row?;
         if !moment.is_dead(at_ms) {
             break;
         }
-        if let Some(tombstone) = tombstones::tombstone(&rows, &content)? {
-            told(purge_item(&content, &tombstone));
-            for target in tombstones::edges_of(&rows, &content)?.keys() {
-                let key = ContentKey::new(&content.repository, target);
-                if let Some(link) = rows.get_sound(&BLOB_LINKS, &key)? {
-                    queue.insert((
-                        link.linked_ms,
-                        key.repository.to_string(),
-                        key.digest.to_string(),
-                    ));
-                }
-            }
-        }
+        planner.purge(&content, false, &mut queue)?;
     }
     for row in rows.scan_sound(&UNREFERENCED, &[], None)? {
         let (MomentKey { at_ms, content }, ()) = row?;
@@ -146,49 +143,132 @@ pub(super) fn of(
             content.digest.to_string(),
         ));
     }
-    if collected.all_leased_ms.is_some() {
-        return Ok(collected);
+    if planner.collected.all_leased_ms.is_none() {
+        planner.take(queue)?;
+        planner.make_room()?;
     }
-    let mut going = HashSet::new();
-    for (at_ms, repository, digest) in queue {
-        let (Ok(repository), Ok(digest)) = (repository.parse(), digest.parse::<Digest>()) else {
-            continue;
+    Ok(planner.collected)
+}
+
+/// Rows of the queue, in its order.
+type Queue = BTreeSet<(u64, String, String)>;
+
+/// What goes, as far as it is known.
+struct Planner<'a> {
+    registry: &'a Registry,
+    moment: &'a Moment,
+    rows: &'a Snapshot,
+    /// Manifests, by repository.
+    purged: HashSet<(String, Digest)>,
+    /// Blobs, by repository.
+    going: HashSet<(String, Digest)>,
+    collected: Collected,
+    tell: &'a mut dyn FnMut(Item),
+}
+
+impl Planner<'_> {
+    fn told(&mut self, item: Item) {
+        self.collected.count(&item);
+        (self.tell)(item);
+    }
+
+    /// Purges a manifest, which puts its blobs into the queue. How many rows that is.
+    fn purge(
+        &mut self,
+        content: &ContentKey,
+        early: bool,
+        queue: &mut Queue,
+    ) -> Result<usize, RegistryError> {
+        let Some(tombstone) = tombstones::tombstone(self.rows, content)? else {
+            return Ok(0);
         };
-        let key = ContentKey::new(&repository, &digest);
-        if !moment.is_over(at_ms) {
-            continue;
-        }
-        let stays = |edge: &EdgeKey| -> Result<bool, CatalogError> {
-            let source = ContentKey::new(&edge.repository, &edge.source);
-            let tombstone = tombstones::tombstone(&rows, &source)?;
-            Ok(tombstone.is_none_or(|tombstone| !moment.is_dead(tombstone.deleted_ms)))
-        };
-        let row = MomentKey::new(at_ms, &key);
-        let verdict = judge(&rows, &row, stays, |digest| {
-            registry.is_leased(digest, moment)
-        })?;
-        let mut bytes = None;
-        if matches!(verdict, Verdict::Goes) {
-            going.insert((repository.to_string(), digest));
-            let is_last = rows
-                .scan_sound(&BLOB_HOLDERS, &HolderKey::prefix(&digest), None)?
-                .all(|row| {
-                    row.is_ok_and(|(holder, ())| {
-                        going.contains(&(holder.repository.to_string(), digest))
-                    })
-                });
-            if is_last {
-                let object = ObjectKey::new(registry.options.bucket.as_str(), blob_key(&digest));
-                let object = rows.get_sound(&OBJECTS, &object)?;
-                bytes = Some(object.map_or(0, |object| object.size));
+        self.told(purge_item(content, &tombstone, early));
+        self.purged
+            .insert((content.repository.to_string(), content.digest));
+        let edges = tombstones::edges_of(self.rows, content)?;
+        for target in edges.keys() {
+            let key = ContentKey::new(&content.repository, target);
+            if let Some(link) = self.rows.get_sound(&BLOB_LINKS, &key)? {
+                queue.insert((
+                    link.linked_ms,
+                    key.repository.to_string(),
+                    key.digest.to_string(),
+                ));
             }
         }
-        if let Some(item) = item(&key, &verdict, bytes) {
-            collected.count(&item);
-            tell(item);
-        }
+        Ok(1 + edges.len())
     }
-    Ok(collected)
+
+    /// Judges what is in the queue.
+    fn take(&mut self, queue: Queue) -> Result<(), RegistryError> {
+        let (registry, moment, rows) = (self.registry, self.moment, self.rows);
+        for (at_ms, repository, digest) in queue {
+            let (Ok(repository), Ok(digest)) = (repository.parse(), digest.parse::<Digest>())
+            else {
+                continue;
+            };
+            let key = ContentKey::new(&repository, &digest);
+            if !moment.is_over(at_ms) {
+                continue;
+            }
+            let purged = &self.purged;
+            let stays = |edge: &EdgeKey| -> Result<bool, CatalogError> {
+                Ok(!purged.contains(&(edge.repository.to_string(), edge.source)))
+            };
+            let row = MomentKey::new(at_ms, &key);
+            let verdict = judge(rows, &row, stays, |digest| {
+                registry.is_leased(digest, moment)
+            })?;
+            let mut bytes = None;
+            if matches!(verdict, Verdict::Goes) {
+                self.going.insert((repository.to_string(), digest));
+                let going = &self.going;
+                let is_last = rows
+                    .scan_sound(&BLOB_HOLDERS, &HolderKey::prefix(&digest), None)?
+                    .all(|row| {
+                        row.is_ok_and(|(holder, ())| {
+                            going.contains(&(holder.repository.to_string(), digest))
+                        })
+                    });
+                if is_last {
+                    let bucket = registry.options.bucket.as_str();
+                    let object = ObjectKey::new(bucket, blob_key(&digest));
+                    let object = rows.get_sound(&OBJECTS, &object)?;
+                    bytes = Some(object.map_or(0, |object| object.size));
+                }
+            }
+            if let Some(item) = item(&key, &verdict, bytes) {
+                self.told(item);
+            }
+        }
+        Ok(())
+    }
+
+    /// While there is too little room on the disk, purges what could come back yet, as a collection does:
+    /// the oldest first, a few at a time. What a blob frees is taken to be its length.
+    fn make_room(&mut self) -> Result<(), RegistryError> {
+        let shortage = self.registry.storage.shortage();
+        if shortage == 0 {
+            return Ok(());
+        }
+        let rows = self.rows;
+        let (mut queue, mut weight) = (Queue::new(), 0);
+        for row in rows.scan_sound(&DELETED_BY_TIME, &[], None)? {
+            let (MomentKey { at_ms, content }, ()) = row?;
+            if self.moment.is_dead(at_ms) {
+                continue;
+            }
+            weight += self.purge(&content, true, &mut queue)?;
+            if weight >= BATCH_ROWS_MIN {
+                weight = 0;
+                self.take(std::mem::take(&mut queue))?;
+                if self.collected.bytes >= shortage {
+                    return Ok(());
+                }
+            }
+        }
+        self.take(queue)
+    }
 }
 
 impl Registry {

@@ -275,6 +275,21 @@ async fn with_too_little_room_deleted_manifests_go_early_and_no_more_than_have_t
 }
 
 #[tokio::test]
+async fn a_plan_foresees_what_goes_early() {
+    // A byte is missing, ten are, and none is.
+    for (available, expected) in [(49_999, 4), (49_990, 6), (50_000, 0)] {
+        let (store, _) = six_deleted(available).await;
+        let (items, totals) = plan(&store.registry).await;
+        assert_eq!(
+            (purges(&items), totals.removed),
+            (expected, expected as u64)
+        );
+        let mut purged = items.iter().filter(|item| item.act == Act::Purge);
+        assert!(purged.all(|item| item.reason.contains("min_free")));
+    }
+}
+
+#[tokio::test]
 async fn with_enough_room_deleted_manifests_stay() {
     let (store, _) = six_deleted(50_000).await;
     let (items, _) = collect(&store.registry).await;
