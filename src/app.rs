@@ -195,7 +195,8 @@ async fn compact_packs(config: &Config, storage: Arc<LocalStorageEngine>, stop: 
 /// Ends abandoned uploads as the configuration says, until told to stop.
 async fn end_abandoned(config: &Config, storage: Arc<LocalStorageEngine>, stop: CancellationToken) {
     let expiry = config.storage.upload_expiry;
-    if !expiry.is_zero() {
+    // Nobody can go on with an upload while no writes are taken.
+    if !expiry.is_zero() && !config.server.read_only {
         abandoned::run_every(storage, expiry, stop).await;
     }
 }

@@ -51,6 +51,15 @@ fn reason_of(refused: ClientError) -> anyhow::Error {
     refused.into()
 }
 
+/// Refuses what would change what a stopped store's registry holds, as its server would.
+pub fn check_writes(config: &Config) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !config.server.read_only,
+        "this registry takes no writes at present ([server] read_only)"
+    );
+    Ok(())
+}
+
 /// The packs of a store, none of whose bytes is given back meanwhile.
 pub struct Held {
     runtime: tokio::runtime::Runtime,

@@ -178,6 +178,9 @@ async fn ask(config: &Config, command: Command) -> anyhow::Result<Answer> {
     if let Some(mut server) = reach::running_server(config).await? {
         return reach::ask(&mut server, REGISTRY_ROUTE, &command).await;
     }
+    if command.changes() {
+        reach::check_writes(config)?;
+    }
     let storage = app::open(config).await?;
     let registry = app::registry(config, storage.clone());
     let answer = command::run(&registry, command).await;

@@ -45,7 +45,10 @@ async fn retain(config: &Config, args: RetentionArgs, teller: &mut Teller) -> an
     }
     let mode = match args.dry_run {
         true => Mode::Plan,
-        false => Mode::Act,
+        false => {
+            reach::check_writes(config)?;
+            Mode::Act
+        }
     };
     let storage = app::open(config).await?;
     let registry = app::registry(config, storage.clone());

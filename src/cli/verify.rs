@@ -54,6 +54,9 @@ async fn check(config: &Config, args: VerifyArgs, teller: &mut Teller) -> anyhow
     if let Some(server) = reach::running_server(config).await? {
         return ask(server, args, teller).await;
     }
+    if args.repair {
+        reach::check_writes(config)?;
+    }
     let depth = match args.full {
         true => Depth::Full,
         false => Depth::Quick,

@@ -36,7 +36,8 @@ pub struct ServerConfig {
     /// How long transfers may go on after a signal to stop.
     #[serde(with = "scalar::duration")]
     pub shutdown_timeout: Duration,
-    /// Whether every write of the API is refused. Pulls go on.
+    /// Whether every write of the API is refused, and every command of an operator that changes what the
+    /// registry holds. Pulls go on.
     #[serde(deserialize_with = "scalar::switch")]
     pub read_only: bool,
 }

@@ -42,6 +42,23 @@ pub enum Command {
     Why(RepositoryName, Reference),
 }
 
+impl Command {
+    /// Whether it changes what the registry holds.
+    pub fn changes(&self) -> bool {
+        match self {
+            Command::TagHistory(..) | Command::Why(..) | Command::Collect(true) => false,
+            Command::RollbackTag(..)
+            | Command::UndeleteTag(..)
+            | Command::DeleteTag(..)
+            | Command::DeleteManifest(..)
+            | Command::UndeleteManifest(..)
+            | Command::DeleteRepository(..)
+            | Command::UndeleteRepository(..)
+            | Command::Collect(false) => true,
+        }
+    }
+}
+
 /// What is answered.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -5,7 +5,7 @@ use drift::digest::Digest;
 use futures::stream;
 
 use crate::client::{Answer, Registry, bytes, digest_of, image};
-use crate::support::Server;
+use crate::support::{Server, drift};
 
 const QUOTA: &str = r#"[{ repositories = "small/*", bytes = "1MiB", tags = 2 }]"#;
 
@@ -180,4 +180,70 @@ async fn a_server_that_only_reads_serves_pulls_and_refuses_every_write() {
     let registry = start(&[]);
     registry.get(&upload).await.expect(204);
     registry.get("/v2/a/manifests/v1").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_server_that_only_reads_refuses_an_operator_what_changes_what_it_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::on(Server::builder().directory(directory.path()).start());
+    let digest = registry.push_image("a", "v1", b"layer").await;
+    registry.push_image("a", "v2", b"other").await;
+    let path = "/v2/a/manifests/v2";
+    registry.send("DELETE", path, &[], "").await.expect(202);
+    drop(registry);
+
+    let variables = [
+        ("DRIFT_SERVER_READ_ONLY", "true"),
+        (
+            "DRIFT_RETENTION_RULES",
+            r#"[{ repositories = "a", keep_last = 0 }]"#,
+        ),
+    ];
+    let run = |line: &str| {
+        let mut command = drift();
+        command.current_dir(directory.path()).envs(variables);
+        command.args(line.split(' ')).output().unwrap()
+    };
+    let manifest = format!("a@{digest}");
+    let check = |place: &str| {
+        for line in [
+            "tag delete a:v1",
+            "tag undelete a:v2",
+            "tag rollback a:v1",
+            &format!("manifest delete {manifest} --now"),
+            &format!("manifest undelete {manifest}"),
+            "repository delete a",
+            "repository undelete a",
+            "gc",
+            "retention",
+            "verify --repair",
+        ] {
+            let output = run(line);
+            assert!(!output.status.success(), "{line} of a {place} store");
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(error.contains("[server] read_only"), "{line}: {error}");
+        }
+        for line in [
+            "tag history a:v2",
+            "gc --dry-run",
+            "retention --dry-run",
+            "verify",
+            "why a:v1",
+            "compact",
+        ] {
+            let output = run(line);
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                output.status.success(),
+                "{line} of a {place} store: {error}"
+            );
+        }
+    };
+    let server = Server::builder().directory(directory.path());
+    let registry = Registry::on(server.variables(&variables).start());
+    check("running");
+    registry.head("/v2/a/manifests/v1").await.expect(200);
+    registry.head(path).await.expect(404);
+    drop(registry);
+    check("stopped");
 }

@@ -23,6 +23,9 @@ pub(super) async fn post(State(api): State<AdminApi>, asked: Bytes) -> Response 
 async fn answer(api: &AdminApi, asked: &[u8]) -> Result<Vec<u8>, ApiError> {
     let asked: Command = serde_json::from_slice(asked)
         .map_err(|error| ApiError::bad_request(format!("this server knows no such: {error}")))?;
+    if api.read_only && asked.changes() {
+        return Err(ApiError::read_only("GET"));
+    }
     let answer = command::run(&api.registry, asked).await?;
     serde_json::to_vec(&answer).map_err(ApiError::internal)
 }

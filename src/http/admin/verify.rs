@@ -13,7 +13,10 @@ pub(super) async fn get(State(api): State<AdminApi>, RawQuery(query): RawQuery) 
 }
 
 pub(super) async fn post(State(api): State<AdminApi>, RawQuery(query): RawQuery) -> Response {
-    check(api, query.as_deref(), Repairs::All)
+    match api.read_only {
+        true => ApiError::read_only("GET").into_response(),
+        false => check(api, query.as_deref(), Repairs::All),
+    }
 }
 
 fn check(api: AdminApi, query: Option<&str>, repairs: Repairs) -> Response {
