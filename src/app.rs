@@ -21,7 +21,7 @@ use crate::http::admin::{self, AdminApi, AdminSocket};
 use crate::http::transport::{
     self, ListenError, Listener, Timeouts, Tls, TransportOptions, connections_possible,
 };
-use crate::http::{self, Api};
+use crate::http::{self, Api, OriginOptions};
 use crate::registry::check::{Depth, Repairs, VerifyOptions};
 use crate::registry::scrub::{ScrubOptions, scrub};
 use crate::registry::{
@@ -59,12 +59,9 @@ pub async fn create_drift_app_with_ghostbay_storage(
     auth: AuthService,
 ) -> anyhow::Result<Router> {
     let registry = registry(&Config::default(), storage.clone());
-    Ok(http::embeddable(api(
-        Arc::new(storage),
-        Arc::new(auth),
-        registry,
-        false,
-    )))
+    let config = Config::default();
+    let (storage, auth) = (Arc::new(storage), Arc::new(auth));
+    Ok(http::embeddable(api(&config, storage, auth, registry)))
 }
 
 /// Serves until SIGTERM or SIGINT. An error is one of the start, and says what to do.
@@ -106,18 +103,13 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let admin_api = AdminApi {
         storage: storage.clone(),
         registry: registry.clone(),
-        authority,
+        authority: authority.clone(),
         read_only: config.server.read_only,
         compact_rate: config.gc.compact_rate,
         verify: verify_options(config, Depth::Quick, Repairs::Nothing),
     };
     let scrubbed = storage.clone();
-    let api = api(
-        storage.clone(),
-        Arc::new(auth),
-        registry.clone(),
-        config.server.read_only,
-    );
+    let api = api(config, storage.clone(), Arc::new(auth), registry.clone());
     tracing::info!(
         address = %listener.address(),
         data = %config.storage.path.display(),
@@ -135,6 +127,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let stopping_scrub = stopping.clone();
     let backups = scheduled(&config.backup, storage.clone(), stopping.clone());
     let pulls = registry.keep_pulls(stopping.clone());
+    let uses = authority.keep_uses(stopping.clone());
     let stopping_retention = stopping.clone();
     let retaining = async {
         if !config.server.read_only {
@@ -175,6 +168,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         collecting,
         backups,
         pulls,
+        uses,
         retaining,
         reclaiming,
         compacting,
@@ -279,13 +273,19 @@ pub fn verify_options(config: &Config, depth: Depth, repairs: Repairs) -> Verify
 }
 
 fn api(
+    config: &Config,
     storage: Arc<LocalStorageEngine>,
     auth: Arc<AuthService>,
     registry: Registry,
-    read_only: bool,
 ) -> Api {
+    let server = &config.server;
     Api {
-        read_only,
+        read_only: server.read_only,
+        origin: Arc::new(OriginOptions {
+            external_url: server.external_url.clone(),
+            is_tls: config.tls.files().is_some(),
+            trusted_proxies: server.trusted_proxies.clone(),
+        }),
         registry,
         auth,
         ready: Arc::new(move || {
@@ -300,6 +300,7 @@ pub fn authority(config: &Config, storage: &LocalStorageEngine) -> anyhow::Resul
     let options = AuthOptions {
         keys: config.storage.path.join(KEYS_DIRECTORY),
         rules: config.auth.rules.clone(),
+        token_lifetime: config.auth.token_lifetime,
     };
     Ok(Authority::open(storage.catalog().clone(), options)?)
 }

@@ -3,14 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::directory::Directory;
 use super::initial::{self, INITIAL_ACCOUNT};
+use super::keyring::Keyring;
 use super::name::Name;
 use super::password::{self, Busy, Verifier};
 use super::policy::Rule;
 use super::secret::{self, NoRandomness};
 use super::tables::{ACCOUNTS, AccountRow};
+use super::token::TokenUses;
 use super::verified::VerifiedLogins;
 use crate::ghostbay::catalog::{Catalog, CatalogError, Transaction};
 
@@ -21,6 +24,8 @@ pub struct AuthOptions {
     pub keys: PathBuf,
     /// The rules of the configuration.
     pub rules: Vec<Rule>,
+    /// For how long a signed token holds; at most [`LIFETIME_MAX`](super::LIFETIME_MAX).
+    pub token_lifetime: Duration,
 }
 
 /// Something about accounts that could not be done.
@@ -49,7 +54,7 @@ pub enum AuthorityError {
     #[error("{0}")]
     Invalid(String),
     /// A file of the directory of keys.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot read or write {}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -73,6 +78,9 @@ pub struct Authority {
     reading: Mutex<()>,
     verifier: Verifier,
     verified: VerifiedLogins,
+    pub(super) uses: TokenUses,
+    /// `None` until the first login can come, or a key is made.
+    keyring: RwLock<Option<Arc<Keyring>>>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -92,6 +100,8 @@ impl Authority {
             reading: Mutex::default(),
             verifier: Verifier::start().map_err(AuthorityError::Threads)?,
             verified: VerifiedLogins::new()?,
+            uses: TokenUses::default(),
+            keyring: RwLock::default(),
         })
     }
 
@@ -99,6 +109,31 @@ impl Authority {
     pub(super) fn directory(&self) -> Arc<Directory> {
         let directory = self.directory.read();
         directory.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys that tokens are signed with.
+    pub(super) fn keyring(&self) -> Option<Arc<Keyring>> {
+        let keyring = self.keyring.read();
+        keyring.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn token_lifetime(&self) -> Duration {
+        self.options.token_lifetime
+    }
+
+    /// Makes a new key to sign tokens with; those that older ones signed hold until they expire.
+    pub(super) fn rotate_key(&self) -> Result<String, AuthorityError> {
+        self.take_keys(Keyring::rotate(&self.options.keys))
+    }
+
+    fn take_keys(&self, keyring: io::Result<Keyring>) -> Result<String, AuthorityError> {
+        let keyring = keyring.map_err(|source| AuthorityError::File {
+            path: self.options.keys.clone(),
+            source,
+        })?;
+        let id = keyring.signing().map(|key| key.id.clone());
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keyring));
+        Ok(id.unwrap_or_default())
     }
 
     /// Commits a change, and has everything that is asked from then on meet it.
@@ -141,9 +176,10 @@ impl Authority {
         Ok(known.and_then(|(name, account)| (!account.disabled).then_some((name, account.stamp))))
     }
 
-    /// Sees that there is somebody who can log in: makes the first account where there is none, with
+    /// Sees that there is a key to sign with, and somebody who can log in: makes the first account where there is none, with
     /// a password that lies in a file; where that is.
     pub async fn begin(&self) -> Result<Option<PathBuf>, AuthorityError> {
+        self.take_keys(Keyring::open(&self.options.keys))?;
         if !self.directory().accounts.is_empty() {
             return Ok(None);
         }

@@ -4,13 +4,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::authority::{Authority, AuthorityError, now_ms};
-use super::identity;
+use super::identity::{Principal, stamp_of};
 use super::name::Name;
-use super::policy::{Action, Asking, Decision, NumberedRule, Reason, Rule, Who};
-use super::tables::{ACCOUNTS, AccountRow, POLICY, PolicyRow, RuleNumber};
+use super::policy::{Action, Actions, Asking, Decision, NumberedRule, Reason, Rule, Who};
+use super::tables::{
+    ACCOUNTS, AccountRow, POLICY, PolicyRow, RuleNumber, TOKEN_USES, TOKENS, TokenRow,
+};
 use super::{directory, password, secret};
 use crate::ghostbay::catalog::{Rows, Transaction};
-use crate::oci::RepositoryName;
+use crate::oci::{Pattern, RepositoryName};
 
 /// From one rule to the next that is added behind it, so that others fit between them.
 const RULE_STEP: u32 = 10;
@@ -46,6 +48,31 @@ pub enum Command {
     RemoveRule(u32),
     /// May they do that?
     Test(Who, Action, RepositoryName),
+    /// Make a token.
+    CreateToken(NewToken),
+    /// Which tokens are there?
+    ListTokens,
+    /// Take a token out.
+    RevokeToken(Name),
+    /// Make a new key to sign with.
+    RotateKey,
+}
+
+/// A token that is to be made.
+#[derive(Serialize, Deserialize)]
+pub struct NewToken {
+    /// Its name.
+    pub name: Name,
+    /// SHA-256 of its secret.
+    pub secret: [u8; 32],
+    /// The account that it is for; without one it stands for itself.
+    pub owner: Option<Name>,
+    /// What it is for.
+    pub actions: Actions,
+    /// The repositories that it is for.
+    pub repositories: Vec<Pattern>,
+    /// When it ends, in milliseconds since 1970; `None` for never.
+    pub expires_ms: Option<u64>,
 }
 
 /// What is answered.
@@ -62,6 +89,27 @@ pub enum Answer {
     Rules(Vec<Rule>, Vec<NumberedRule>),
     /// What was decided.
     Decided(Decision),
+    /// The tokens, by name.
+    Tokens(Vec<TokenSeen>),
+    /// The id of the new key.
+    Key(String),
+}
+
+/// A token, as an operator sees it. Times are milliseconds since 1970.
+#[derive(PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TokenSeen {
+    /// Its name.
+    pub name: Name,
+    /// The account that it is for.
+    pub owner: Option<String>,
+    /// What it is for.
+    pub actions: Actions,
+    /// The repositories that it is for.
+    pub repositories: Vec<String>,
+    /// When it ends.
+    pub expires_ms: Option<u64>,
+    /// When it was last used, to a minute.
+    pub used_ms: Option<u64>,
 }
 
 /// An account, as an operator sees it.
@@ -115,10 +163,15 @@ pub async fn run(authority: &Authority, command: Command) -> Result<Answer, Auth
         Command::RemoveUser(name) => {
             let remove = move |transaction: &mut Transaction<'_>| {
                 let row = transaction.get_sound(&ACCOUNTS, &name)?;
-                match transaction.delete(&ACCOUNTS, &name)? {
-                    true => Ok(row.is_some_and(|row| row.initial)),
-                    false => Err(unknown(&name)),
+                if !transaction.delete(&ACCOUNTS, &name)? {
+                    return Err(unknown(&name));
                 }
+                // Another account that gets the name gets nothing with it.
+                for token in tokens_of(transaction, &name)? {
+                    transaction.delete(&TOKENS, &token)?;
+                    transaction.delete(&TOKEN_USES, &token)?;
+                }
+                Ok(row.is_some_and(|row| row.initial))
             };
             if authority.change(remove).await? {
                 authority.forget_initial_password();
@@ -145,6 +198,22 @@ pub async fn run(authority: &Authority, command: Command) -> Result<Answer, Auth
         Command::Test(who, action, repository) => {
             return Ok(Answer::Decided(test(authority, &who, action, &repository)));
         }
+        Command::CreateToken(token) => create_token(authority, token).await?,
+        Command::ListTokens => return tokens(authority),
+        Command::RevokeToken(name) => {
+            let revoke = move |transaction: &mut Transaction<'_>| {
+                transaction.delete(&TOKEN_USES, &name)?;
+                match transaction.delete(&TOKENS, &name)? {
+                    true => Ok(()),
+                    false => Err(AuthorityError::Unknown {
+                        what: "token",
+                        name: name.to_string(),
+                    }),
+                }
+            };
+            authority.change(revoke).await?;
+        }
+        Command::RotateKey => return Ok(Answer::Key(authority.rotate_key()?)),
     }
     Ok(Answer::Done)
 }
@@ -239,6 +308,73 @@ async fn add_rule(
     Ok(Answer::Added(authority.change(add).await?))
 }
 
+async fn create_token(authority: &Authority, token: NewToken) -> Result<(), AuthorityError> {
+    let invalid = |reason: &str| Err(AuthorityError::Invalid(reason.to_owned()));
+    if token.actions.is_empty() || token.repositories.is_empty() {
+        return invalid("a token is for at least one action and one repository");
+    }
+    if token
+        .expires_ms
+        .is_some_and(|expires_ms| expires_ms <= now_ms())
+    {
+        return invalid("a token expires in the future");
+    }
+    let row = TokenRow {
+        secret: token.secret,
+        owner: token.owner.as_ref().map(Name::to_string),
+        actions: token.actions.bits(),
+        repositories: token.repositories.into_iter().map(String::from).collect(),
+        created_ms: now_ms(),
+        expires_ms: token.expires_ms,
+    };
+    let (name, owner) = (token.name, token.owner);
+    let create = move |transaction: &mut Transaction<'_>| {
+        if transaction.contains(&TOKENS, &name)? {
+            return Err(AuthorityError::Taken {
+                what: "token",
+                name: name.to_string(),
+            });
+        }
+        if let Some(owner) = &owner
+            && !transaction.contains(&ACCOUNTS, owner)?
+        {
+            return Err(unknown(owner));
+        }
+        Ok(transaction.put(&TOKENS, &name, &row)?)
+    };
+    authority.change(create).await
+}
+
+fn tokens(authority: &Authority) -> Result<Answer, AuthorityError> {
+    let rows = authority.catalog.read()?;
+    let mut tokens = Vec::new();
+    for row in rows.scan_sound(&TOKENS, &[], None)? {
+        let (name, row) = row?;
+        let used = rows.get_sound(&TOKEN_USES, &name)?;
+        tokens.push(TokenSeen {
+            owner: row.owner,
+            actions: Actions::of_bits(row.actions).unwrap_or_default(),
+            repositories: row.repositories,
+            expires_ms: row.expires_ms,
+            used_ms: used.map(|used| used.used_ms),
+            name,
+        });
+    }
+    Ok(Answer::Tokens(tokens))
+}
+
+/// The tokens that were made for an account.
+fn tokens_of(rows: &impl Rows, owner: &Name) -> Result<Vec<Name>, AuthorityError> {
+    let mut tokens = Vec::new();
+    for row in rows.scan_sound(&TOKENS, &[], None)? {
+        let (name, row) = row?;
+        if row.owner.as_deref() == Some(owner.as_str()) {
+            tokens.push(name);
+        }
+    }
+    Ok(tokens)
+}
+
 /// A number behind all rules, those that are damaged as well.
 fn behind_all(rows: &impl Rows) -> Result<u32, AuthorityError> {
     let mut last = 0;
@@ -253,11 +389,29 @@ fn behind_all(rows: &impl Rows) -> Result<u32, AuthorityError> {
 fn test(authority: &Authority, who: &Who, action: Action, repository: &RepositoryName) -> Decision {
     let directory = authority.directory();
     let decide = |asking| directory.policy.decide(asking, action, repository);
+    let ask = |principal: Option<Principal>| match principal {
+        Some(principal) if principal.is_still(&directory) => {
+            principal.decide(&directory, action, repository)
+        }
+        _ => Decision::deny(Reason::Gone),
+    };
     match who {
-        Who::User(name) => identity::account(&directory, name, None, action, repository),
+        Who::User(name) => {
+            let of = directory.accounts.get(name).map(|account| account.stamp);
+            ask(of.map(|stamp| Principal::Account {
+                name: name.clone(),
+                stamp,
+            }))
+        }
         Who::Anonymous | Who::Everybody => decide(Asking::Anonymous),
-        Who::Token(_) => Decision::deny(Reason::Gone),
-        Who::Group(group) => decide(Asking::User(None, std::slice::from_ref(group))),
-        Who::Authenticated => decide(Asking::User(None, &[])),
+        Who::Token(name) => {
+            let of = directory.tokens.get(name);
+            ask(of.map(|token| Principal::Token {
+                name: name.clone(),
+                stamp: stamp_of(&token.secret),
+            }))
+        }
+        Who::Group(group) => decide(Asking::User(None, std::slice::from_ref(group), None)),
+        Who::Authenticated => decide(Asking::User(None, &[], None)),
     }
 }

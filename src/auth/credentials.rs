@@ -5,7 +5,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// Longest header that is looked at, in bytes. Transport bounds it as well.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
+const HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// Clients pad, or do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -23,6 +23,8 @@ pub enum Credentials {
         /// The password.
         password: String,
     },
+    /// A token; not looked at yet.
+    Bearer(String),
 }
 
 impl Credentials {
@@ -41,6 +43,9 @@ impl Credentials {
                 name: name.to_owned(),
                 password: password.to_owned(),
             });
+        }
+        if scheme.eq_ignore_ascii_case("bearer") && !rest.is_empty() {
+            return Some(Credentials::Bearer(rest.to_owned()));
         }
         None
     }
@@ -62,6 +67,8 @@ mod tests {
         for header in ["Basic YTpi", "basic YTpi", "BASIC  YTpi "] {
             assert!(Credentials::parse(header) == basic("a", "b"), "{header}");
         }
+        let bearer = Credentials::Bearer("a.b.c".to_owned());
+        assert!(Credentials::parse("bearer a.b.c") == Some(bearer));
         assert!(Credentials::parse("Basic YTpiOmM=") == basic("a", "b:c"));
         assert!(Credentials::parse("Basic YTpiOmM") == basic("a", "b:c"));
         assert!(Credentials::parse("Basic Og==") == basic("", ""));
@@ -70,12 +77,14 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_nobodys() {
-        let long = format!("Basic {}", "A".repeat(20_000));
+        let long = format!("Basic {}", "A".repeat(70_000));
         for header in [
             "",
             "Basic",
             "Basic ",
             "Basic !",
+            "Bearer",
+            "Bearer ",
             "Basic YQ==",
             "YTpi",
             "Digest YTpi",

@@ -1,4 +1,4 @@
-//! All accounts and rules in memory, as one state that is replaced as a whole.
+//! All accounts, tokens and rules in memory, as one state that is replaced as a whole.
 //!
 //! The process that holds the data directory is the only one that changes them, so nothing has to be
 //! looked for: each change is committed, read back, and what is asked from then on meets it.
@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 
 use super::name::Name;
-use super::policy::{NumberedRule, Policy, Rule};
-use super::tables::{ACCOUNTS, POLICY, PolicyRow, RuleNumber};
+use super::policy::{Action, Actions, NumberedRule, Policy, Rule};
+use super::tables::{ACCOUNTS, POLICY, PolicyRow, RuleNumber, TOKENS, TokenRow};
 use crate::ghostbay::catalog::{CatalogError, Rows};
+use crate::oci::{Pattern, RepositoryName};
 
 /// What is known of an account.
 pub(super) struct Account {
@@ -22,9 +23,53 @@ pub(super) struct Account {
     pub stamp: u64,
 }
 
+/// What is known of a token.
+pub(super) struct Token {
+    /// SHA-256 of its secret.
+    pub secret: [u8; 32],
+    /// The account that it was made for.
+    pub owner: Option<Name>,
+    actions: Actions,
+    repositories: Vec<Pattern>,
+    expires_ms: Option<u64>,
+}
+
+impl Token {
+    /// `None` if anything of the row cannot be read: no part of a token may count without the rest.
+    fn read(row: TokenRow) -> Option<Self> {
+        Some(Token {
+            secret: row.secret,
+            owner: row.owner.map(|owner| owner.parse()).transpose().ok()?,
+            actions: Actions::of_bits(row.actions)?,
+            repositories: row
+                .repositories
+                .iter()
+                .map(|pattern| pattern.parse())
+                .collect::<Result<_, _>>()
+                .ok()?,
+            expires_ms: row.expires_ms,
+        })
+    }
+
+    /// Whether it holds at that time.
+    pub fn holds(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms)
+    }
+
+    /// Whether it was made for that.
+    pub fn covers(&self, action: Action, repository: &RepositoryName) -> bool {
+        let name = repository.as_str();
+        self.actions.has(action) && self.repositories.iter().any(|it| it.fits(name))
+    }
+}
+
 /// One state of it all.
 #[derive(Default)]
 pub(super) struct Directory {
+    /// The tokens.
+    pub tokens: HashMap<Name, Token>,
+    /// Their names, by the hashes of their secrets.
+    pub secrets: HashMap<[u8; 32], Name>,
     /// The accounts.
     pub accounts: HashMap<Name, Account>,
     /// The rules.
@@ -32,7 +77,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Reads it. An account whose row is damaged is none; damaged rules leave no policy.
+    /// Reads it. An account or token whose row is damaged is none; damaged rules leave no policy.
     pub fn read(rows: &impl Rows, configured: &[Rule]) -> Result<Self, CatalogError> {
         let mut accounts = HashMap::new();
         for row in rows.scan_sound(&ACCOUNTS, &[], None)? {
@@ -45,6 +90,16 @@ impl Directory {
                 stamp: row.stamp,
             };
             accounts.insert(name, account);
+        }
+        let (mut tokens, mut secrets) = (HashMap::new(), HashMap::new());
+        for row in rows.scan_sound(&TOKENS, &[], None)? {
+            let (name, row) = row?;
+            let Some(token) = Token::read(row) else {
+                tracing::error!(token = %name, "a token cannot be read, and counts as none");
+                continue;
+            };
+            secrets.insert(token.secret, name.clone());
+            tokens.insert(name, token);
         }
         let kept = match rules(rows) {
             Ok(kept) => Some(kept),
@@ -59,6 +114,8 @@ impl Directory {
         };
         let configured = configured.to_vec();
         Ok(Directory {
+            tokens,
+            secrets,
             accounts,
             policy: Policy { configured, kept },
         })

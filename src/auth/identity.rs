@@ -4,74 +4,196 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::authority::Authority;
+use super::authority::{Authority, now_ms};
+use super::bearer::{SignError, Signed};
 use super::directory::Directory;
 use super::name::Name;
 use super::policy::{Action, Actions, Asking, Decision, Reason};
+use super::scope::Scope;
 use crate::oci::RepositoryName;
 
 /// Somebody whom the service has let in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    subject: Subject,
+    /// `None` where login is switched off.
+    known: Option<Known>,
 }
 
 #[derive(Clone, Debug)]
-enum Subject {
-    /// Login is switched off.
-    Everything,
-    Anonymous(Arc<Authority>),
+struct Known {
+    authority: Arc<Authority>,
+    principal: Principal,
+    /// What a signed token is for; `None` where they came with something else.
+    scope: Option<Arc<Scope>>,
+}
+
+/// Who it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Principal {
+    /// Nobody has logged in.
+    Anonymous,
+    /// An account, and its stamp when they came.
     Account {
-        authority: Arc<Authority>,
+        /// Its name.
         name: Name,
-        /// That of the account when they came.
+        /// Its stamp.
+        stamp: u64,
+    },
+    /// A token, and a part of its secret's hash.
+    Token {
+        /// Its name.
+        name: Name,
+        /// The part.
         stamp: u64,
     },
 }
 
+/// What tells a token from another of the same name.
+pub(super) fn stamp_of(secret: &[u8; 32]) -> u64 {
+    let mut stamp = [0; 8];
+    stamp.copy_from_slice(&secret[..8]);
+    u64::from_le_bytes(stamp)
+}
+
+impl Principal {
+    /// The number that tells it from what it was before or will be.
+    pub fn stamp(&self) -> String {
+        match self {
+            Principal::Anonymous => String::new(),
+            Principal::Account { stamp, .. } | Principal::Token { stamp, .. } => stamp.to_string(),
+        }
+    }
+
+    /// Whether it is there, and what it was.
+    pub fn is_still(&self, directory: &Directory) -> bool {
+        match self {
+            Principal::Anonymous => true,
+            Principal::Account { name, stamp } => {
+                let account = directory.accounts.get(name);
+                account.is_some_and(|it| !it.disabled && it.stamp == *stamp)
+            }
+            Principal::Token { name, stamp } => directory.tokens.get(name).is_some_and(|token| {
+                stamp_of(&token.secret) == *stamp
+                    && token.holds(now_ms())
+                    && token.owner.as_ref().is_none_or(|owner| {
+                        directory
+                            .accounts
+                            .get(owner)
+                            .is_some_and(|owner| !owner.disabled)
+                    })
+            }),
+        }
+    }
+
+    /// What it may do, whether or not it still is what it was.
+    pub fn decide(
+        &self,
+        directory: &Directory,
+        action: Action,
+        repository: &RepositoryName,
+    ) -> Decision {
+        let policy = &directory.policy;
+        match self {
+            Principal::Anonymous => policy.decide(Asking::Anonymous, action, repository),
+            Principal::Account { name, .. } => match directory.accounts.get(name) {
+                None => Decision::deny(Reason::Gone),
+                Some(account) => {
+                    let asking = Asking::User(Some(name), &account.groups, None);
+                    policy.decide(asking, action, repository)
+                }
+            },
+            Principal::Token { name, .. } => token(directory, name, action, repository),
+        }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Principal::Anonymous => f.write_str("anonymous"),
+            Principal::Account { name, .. } => write!(f, "user:{name}"),
+            Principal::Token { name, .. } => write!(f, "token:{name}"),
+        }
+    }
+}
+
+/// What a token may do: what it was made for, no more than its owner, and nothing that a rule denies.
+fn token(
+    directory: &Directory,
+    name: &Name,
+    action: Action,
+    repository: &RepositoryName,
+) -> Decision {
+    let Some(token) = directory.tokens.get(name) else {
+        return Decision::deny(Reason::Gone);
+    };
+    if !token.covers(action, repository) {
+        return Decision::deny(Reason::OutsideToken);
+    }
+    let policy = &directory.policy;
+    let Some(owner) = &token.owner else {
+        let explicit = policy.explicit(Asking::Token(name), action, repository);
+        return explicit.unwrap_or(Decision::allow(Reason::Token));
+    };
+    let Some(account) = directory.accounts.get(owner) else {
+        return Decision::deny(Reason::Gone);
+    };
+    // With the rules on the token itself, which can take away, and without, so that none can give.
+    let by_token = Asking::User(Some(owner), &account.groups, Some(name));
+    let decision = policy.decide(by_token, action, repository);
+    match decision.allowed {
+        false => decision,
+        true => {
+            let alone = Asking::User(Some(owner), &account.groups, None);
+            policy.decide(alone, action, repository)
+        }
+    }
+}
+
 impl Identity {
     pub(super) fn everything() -> Self {
-        Identity {
-            subject: Subject::Everything,
-        }
+        Identity { known: None }
     }
 
-    pub(super) fn anonymous(authority: Arc<Authority>) -> Self {
-        Identity {
-            subject: Subject::Anonymous(authority),
-        }
-    }
-
-    pub(super) fn account(authority: Arc<Authority>, name: Name, stamp: u64) -> Self {
-        let subject = Subject::Account {
+    pub(super) fn of(authority: Arc<Authority>, principal: Principal) -> Self {
+        let known = Some(Known {
             authority,
-            name,
-            stamp,
-        };
-        Identity { subject }
+            principal,
+            scope: None,
+        });
+        Identity { known }
+    }
+
+    pub(super) fn scoped(authority: Arc<Authority>, principal: Principal, scope: Scope) -> Self {
+        let known = Some(Known {
+            authority,
+            principal,
+            scope: Some(Arc::new(scope)),
+        });
+        Identity { known }
     }
 
     /// Whether they may do that, and why.
     pub fn decide(&self, action: Action, repository: &RepositoryName) -> Decision {
-        match &self.subject {
-            Subject::Everything => Decision::allow(Reason::Open),
-            Subject::Anonymous(authority) => {
-                let directory = authority.directory();
-                directory
-                    .policy
-                    .decide(Asking::Anonymous, action, repository)
+        let decision = self.decide_unscoped(action, repository);
+        let scope = self.known.as_ref().and_then(|known| known.scope.as_ref());
+        match scope {
+            Some(scope) if decision.allowed && !scope.covers(action, repository) => {
+                Decision::deny(Reason::OutsideScope)
             }
-            Subject::Account {
-                authority,
-                name,
-                stamp,
-            } => account(
-                &authority.directory(),
-                name,
-                Some(*stamp),
-                action,
-                repository,
-            ),
+            _ => decision,
+        }
+    }
+
+    /// As [`Identity::decide`], whatever their signed token is for.
+    fn decide_unscoped(&self, action: Action, repository: &RepositoryName) -> Decision {
+        let Some(known) = &self.known else {
+            return Decision::allow(Reason::Open);
+        };
+        let directory = known.authority.directory();
+        match known.principal.is_still(&directory) {
+            false => Decision::deny(Reason::Gone),
+            true => known.principal.decide(&directory, action, repository),
         }
     }
 
@@ -95,46 +217,47 @@ impl Identity {
 
     /// Whether the catalogue is anything to them: whoever has logged in sees what they may pull, and
     /// strangers where the policy knows strangers.
-    pub fn may_list(&self) -> bool {
-        match &self.subject {
-            Subject::Everything | Subject::Account { .. } => true,
-            Subject::Anonymous(authority) => authority.directory().policy.admits_strangers(),
+    pub fn decide_listing(&self) -> Decision {
+        let Some(known) = &self.known else {
+            return Decision::allow(Reason::Open);
+        };
+        let is_stranger = known.principal == Principal::Anonymous;
+        match &known.scope {
+            _ if is_stranger && !known.authority.directory().policy.admits_strangers() => {
+                Decision::deny(Reason::NoRule)
+            }
+            Some(scope) if !scope.catalog => Decision::deny(Reason::OutsideScope),
+            _ => Decision::allow(Reason::Open),
         }
+    }
+
+    /// Whether the catalogue shows them the repository. A token for the catalogue is for all that they
+    /// may pull.
+    pub fn may_see(&self, repository: &RepositoryName) -> bool {
+        self.decide_unscoped(Action::Pull, repository).allowed
+    }
+
+    /// A token for what of the scope they may do; `None` where login is switched off.
+    pub fn sign(&self, scope: Scope) -> Option<(Result<Signed, SignError>, Scope)> {
+        let known = self.known.as_ref()?;
+        let given = scope.narrowed(|action, name| self.may(action, name));
+        let given = Scope {
+            catalog: given.catalog && self.decide_listing().allowed,
+            ..given
+        };
+        let signed = known.authority.sign(&known.principal, given.clone());
+        Some((signed, given))
     }
 
     /// Whether they have not logged in.
     pub fn is_anonymous(&self) -> bool {
-        matches!(self.subject, Subject::Anonymous(_))
+        let known = self.known.as_ref();
+        known.is_some_and(|known| known.principal == Principal::Anonymous)
     }
 
     /// Whom logs and histories name: `user:alice`, or nobody where login is switched off.
     pub fn actor(&self) -> Option<String> {
-        match &self.subject {
-            Subject::Everything => None,
-            Subject::Anonymous(_) => Some("anonymous".to_owned()),
-            Subject::Account { name, .. } => Some(format!("user:{name}")),
-        }
-    }
-}
-
-/// What an account may do, if it still is what it was.
-pub(super) fn account(
-    directory: &Directory,
-    name: &Name,
-    stamp: Option<u64>,
-    action: Action,
-    repository: &RepositoryName,
-) -> Decision {
-    let account = directory
-        .accounts
-        .get(name)
-        .filter(|account| !account.disabled && stamp.is_none_or(|stamp| stamp == account.stamp));
-    match account {
-        None => Decision::deny(Reason::Gone),
-        Some(account) => {
-            let asking = Asking::User(Some(name), &account.groups);
-            directory.policy.decide(asking, action, repository)
-        }
+        Some(self.known.as_ref()?.principal.to_string())
     }
 }
 

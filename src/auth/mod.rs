@@ -4,28 +4,35 @@
 //! * [`Authority`]: the accounts and the policy of a store; `directory`: their state in memory
 //! * [`policy`]: rules and decisions
 //! * `credentials`, `password`, `verified`: the header, and what a login costs
+//! * [`token`]: secrets for machines; `bearer`, [`scope`], `keyring`: signed tokens of a few minutes
 //! * `initial`, `secret`: what is made up, and where it lies
 //! * [`command`]: what an operator may ask; [`tables`]: what is kept
 //!
 //! SECURITY.md says which test holds which of the cases that have broken other registries.
 
 mod authority;
+mod bearer;
 pub mod command;
 mod credentials;
 mod directory;
 mod identity;
 mod initial;
+mod keyring;
 mod name;
 pub mod password;
 pub mod policy;
+pub mod scope;
 pub mod secret;
 mod service;
 pub mod tables;
+pub mod token;
 mod verified;
 
 pub use authority::{AuthOptions, Authority, AuthorityError};
+pub use bearer::{SignError, Signed};
 pub use identity::Identity;
 pub use initial::INITIAL_PASSWORD_FILE;
+pub use keyring::LIFETIME_MAX;
 pub use name::{Name, NameError};
 pub use policy::{Action, Actions, Decision, Effect, Rule, Who};
 pub use service::{AuthError, AuthService};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::authority::Authority;
 use super::credentials::Credentials;
-use super::identity::Identity;
+use super::identity::{self, Identity, Principal};
 use super::password::Busy;
+use super::token::TOKEN_PREFIX;
 
 /// Decides on requests.
 #[derive(Debug)]
@@ -69,16 +70,42 @@ impl AuthService {
             Mode::Login(authority) => authority,
         };
         let Some(authorization) = authorization else {
-            return Ok(Identity::anonymous(authority.clone()));
+            return Ok(Identity::of(authority.clone(), Principal::Anonymous));
         };
         match Credentials::parse(authorization) {
             None => Err(AuthError::Unauthenticated),
-            Some(Credentials::Basic { name, password }) => {
-                let known = authority.login(&name, &password).await?;
-                let (name, stamp) = known.ok_or(AuthError::Unauthenticated)?;
-                Ok(Identity::account(authority.clone(), name, stamp))
+            Some(Credentials::Basic { name, password }) => self.log_in(&name, &password).await,
+            Some(Credentials::Bearer(token)) => {
+                authority.verify(&token).ok_or(AuthError::Unauthenticated)
             }
         }
+    }
+
+    /// Who logs in by a name and a password. A token may stand in for the password, and then the name
+    /// can be any.
+    pub async fn log_in(&self, name: &str, password: &str) -> Result<Identity, AuthError> {
+        let authority = match &self.mode {
+            Mode::Closed => return Err(AuthError::Unauthenticated),
+            Mode::Open => return Ok(Identity::everything()),
+            Mode::Login(authority) => authority,
+        };
+        let principal = match password.starts_with(TOKEN_PREFIX) {
+            true => authority.token(password).map(|(name, secret)| {
+                let stamp = identity::stamp_of(&secret);
+                Principal::Token { name, stamp }
+            }),
+            false => {
+                let known = authority.login(name, password).await?;
+                known.map(|(name, stamp)| Principal::Account { name, stamp })
+            }
+        };
+        let principal = principal.ok_or(AuthError::Unauthenticated)?;
+        Ok(Identity::of(authority.clone(), principal))
+    }
+
+    /// Whether tokens are made here, so that clients are to ask for one.
+    pub fn makes_tokens(&self) -> bool {
+        matches!(self.mode, Mode::Login(_))
     }
 }
 

@@ -13,8 +13,18 @@ pub const ACCOUNTS: Table<Name, AccountRow> = Table::new(0x40, "accounts");
 /// The rules of the policy that are not in the configuration, in the order of their numbers.
 pub const POLICY: Table<RuleNumber, PolicyRow> = Table::new(0x41, "policy");
 
+/// Tokens, by name.
+pub const TOKENS: Table<Name, TokenRow> = Table::new(0x42, "tokens");
+/// When each token was last used, if it was.
+pub const TOKEN_USES: Table<Name, TokenUseRow> = Table::new(0x43, "token_uses");
+
 /// All tables of this layer, for the schema page and for whoever checks the index.
-pub const TABLES: [TableInfo; 2] = [ACCOUNTS.info(), POLICY.info()];
+pub const TABLES: [TableInfo; 4] = [
+    ACCOUNTS.info(),
+    POLICY.info(),
+    TOKENS.info(),
+    TOKEN_USES.info(),
+];
 
 impl Key for Name {
     const LAYOUT: &'static str = "name text";
@@ -82,6 +92,43 @@ impl Value for PolicyRow {
     const LAYOUT: &'static str = "rule text";
 }
 
+/// A token.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    /// SHA-256 of its secret.
+    pub secret: [u8; 32],
+    /// The account that it was made for, and never may do more than; without one it may do what it
+    /// was made for, unless a rule denies it.
+    pub owner: Option<String>,
+    /// What it was made for, as bits: 1 pull, 2 push-new, 4 overwrite, 8 delete, 16 admin.
+    pub actions: u8,
+    /// The patterns of repositories that it was made for.
+    pub repositories: Vec<String>,
+    /// When it was made.
+    pub created_ms: u64,
+    /// When it ends, if it does.
+    pub expires_ms: Option<u64>,
+}
+
+impl Value for TokenRow {
+    const VERSION: u8 = 1;
+    const LAYOUT: &'static str = "secret 32 bytes, owner option(text), actions u8 (1 pull, 2 push-new, \
+                                  4 overwrite, 8 delete, 16 admin), repositories [text], \
+                                  created_ms u64, expires_ms option(u64)";
+}
+
+/// That a token was used.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct TokenUseRow {
+    /// When it was last, to a minute.
+    pub used_ms: u64,
+}
+
+impl Value for TokenUseRow {
+    const VERSION: u8 = 1;
+    const LAYOUT: &'static str = "used_ms u64";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +148,18 @@ mod tests {
         let bytes = codec::encode(&account).unwrap();
         let golden = [1, 2, b'$', b'a', 1, 1, b'g', 0, 1, 251, 44, 1, 1, 2];
         assert_eq!(bytes, golden);
+        let token = TokenRow {
+            secret: [7; 32],
+            owner: Some("a".into()),
+            actions: 3,
+            repositories: vec!["r".into()],
+            created_ms: 5,
+            expires_ms: None,
+        };
+        let bytes = codec::encode(&token).unwrap();
+        assert_eq!(bytes[..33], [&[1][..], &[7; 32]].concat());
+        assert_eq!(bytes[33..], [1, 1, b'a', 3, 1, 1, b'r', 5, 0]);
+        assert_eq!(codec::encode(&TokenUseRow { used_ms: 9 }).unwrap(), [1, 9]);
         let rule = PolicyRow { rule: "ab".into() };
         assert_eq!(codec::encode(&rule).unwrap(), [1, 2, b'a', b'b']);
     }

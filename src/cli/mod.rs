@@ -3,6 +3,7 @@
 mod backup;
 mod compact;
 mod du;
+mod key;
 mod logging;
 mod migrate;
 mod moment;
@@ -14,6 +15,7 @@ mod restore;
 mod retention;
 mod serve;
 mod status;
+mod token;
 mod user;
 mod verify;
 
@@ -91,6 +93,12 @@ enum Command {
     /// Who can log in: accounts and their passwords
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Tokens for machines: for some actions in some repositories, until they expire
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// The keys that short-lived tokens are signed with
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Who may do what: rules, of which the first that fits decides
     ///
     /// WHO is user:NAME, group:NAME, token:NAME, anonymous, authenticated or everybody. ACTIONS are
@@ -184,6 +192,8 @@ impl Cli {
             Command::Retention(args) => retention::run(&config, args)?,
             Command::Du(args) => du::run(&config, &args)?,
             Command::User(asked) => user::run(&config, asked)?,
+            Command::Token(asked) => token::run(&config, asked)?,
+            Command::Key(asked) => key::run(&config, asked)?,
             Command::Policy(asked) => return policy::run(&config, asked),
             Command::Status => status::run(&config)?,
             Command::Tag(asked) => registry::tag(&config, asked)?,

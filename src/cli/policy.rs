@@ -95,7 +95,9 @@ pub fn run(config: &Config, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
             println!("{word}: {}", decision.reason);
             return Ok(code);
         }
-        Answer::Users(_) => bail!("the server's answer is not understood"),
+        Answer::Users(_) | Answer::Tokens(_) | Answer::Key(_) => {
+            bail!("the server's answer is not understood")
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,14 +1,16 @@
 //! `[auth]`: whether a login is asked for, and who may do what.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 use super::server::ServerConfig;
 use super::{rules, scalar};
-use crate::auth::Rule;
+use crate::auth::{LIFETIME_MAX, Rule};
 
 /// The section `[auth]`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
     /// Whether a login is asked for. Unset means no, and is taken only where nobody but this
@@ -22,6 +24,19 @@ pub struct AuthConfig {
     /// allows is denied.
     #[serde(deserialize_with = "rules::list")]
     pub rules: Vec<Rule>,
+    /// For how long a signed token holds, which a client gets for a login.
+    #[serde(with = "scalar::duration")]
+    pub token_lifetime: Duration,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        AuthConfig {
+            enabled: None,
+            rules: Vec::new(),
+            token_lifetime: Duration::from_secs(300),
+        }
+    }
 }
 
 impl AuthConfig {
@@ -32,6 +47,17 @@ impl AuthConfig {
 
     /// An open registry on a network must have been asked for in so many words.
     pub(super) fn check(&self, server: &ServerConfig) -> Result<(), ConfigError> {
+        let shortest = Duration::from_secs(60);
+        if !(shortest..=LIFETIME_MAX).contains(&self.token_lifetime) {
+            return Err(ConfigError::rule(
+                "auth",
+                "token_lifetime",
+                format!(
+                    "{} is too short or too long: use 1m to 24h",
+                    humantime::format_duration(self.token_lifetime)
+                ),
+            ));
+        }
         let loopback = server
             .ip()
             .is_some_and(|ip| ip.to_canonical().is_loopback());

@@ -11,6 +11,7 @@ mod error;
 mod gc;
 mod immutable;
 mod logging;
+mod networks;
 mod quota;
 mod registry;
 mod retention;

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
-use super::scalar;
+use super::{networks, scalar};
 
 /// The section `[server]`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -36,6 +37,14 @@ pub struct ServerConfig {
     /// How long transfers may go on after a signal to stop.
     #[serde(with = "scalar::duration")]
     pub shutdown_timeout: Duration,
+    /// By which URL clients reach the server, such as `https://registry.example.com`. Unset, what a
+    /// request says counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_url: Option<String>,
+    /// The addresses and networks of proxies, which are believed when they say by which name and scheme
+    /// a client came.
+    #[serde(deserialize_with = "networks::deserialize")]
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether every write of the API is refused, and every command of an operator that changes what the
     /// registry holds. Pulls go on.
     #[serde(deserialize_with = "scalar::switch")]
@@ -56,6 +65,8 @@ impl Default for ServerConfig {
             body_timeout: Duration::from_secs(25),
             // A little under the 30 s that Kubernetes waits before it kills.
             shutdown_timeout: Duration::from_secs(25),
+            external_url: None,
+            trusted_proxies: Vec::new(),
             read_only: false,
         }
     }
@@ -98,6 +109,17 @@ impl ServerConfig {
                 &format!("port {} is api_port already: use another one", self.ui_port),
             );
         }
+        if let Some(url) = &self.external_url
+            && !is_origin(url)
+        {
+            return rule(
+                "external_url",
+                &format!(
+                    "{url:?} is no URL of a server: use one such as https://registry.example.com, \
+                     without a path"
+                ),
+            );
+        }
         if self.connections_max == 0 {
             return rule("connections_max", "0 would serve nobody: use at least 1");
         }
@@ -112,4 +134,16 @@ impl ServerConfig {
         }
         Ok(())
     }
+}
+
+/// Whether text is a scheme and a host, with or without a port.
+fn is_origin(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        let host = rest.strip_suffix('/').unwrap_or(rest);
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+        !host.is_empty() && host.bytes().all(known)
+    })
 }

@@ -124,6 +124,9 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
                 "[{ repositories = \"**\", tags = \"v*\" }]",
             ),
             ("DRIFT_AUTH_ENABLED", "false"),
+            ("DRIFT_AUTH_TOKEN_LIFETIME", "10m"),
+            ("DRIFT_SERVER_EXTERNAL_URL", "https://registry.example.com"),
+            ("DRIFT_SERVER_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8"),
             (
                 "DRIFT_AUTH_RULES",
                 "[{ effect = \"deny\", who = \"everybody\", actions = \"delete\", \
@@ -153,6 +156,11 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             body_timeout: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(3),
             read_only: true,
+            external_url: Some("https://registry.example.com".to_owned()),
+            trusted_proxies: vec![
+                "127.0.0.1/32".parse().unwrap(),
+                "10.0.0.0/8".parse().unwrap(),
+            ],
         },
         tls: TlsConfig {
             cert: Some(PathBuf::from("12")),
@@ -204,6 +212,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
         },
         auth: AuthConfig {
             rules: vec!["deny everybody delete prod/**".parse().unwrap()],
+            token_lifetime: Duration::from_secs(600),
             enabled: Some(false),
         },
         gc: GcConfig {

@@ -2,20 +2,22 @@
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
+use crate::auth::policy::Reason;
 use crate::auth::{AuthError, Identity};
 use crate::oci::ErrorCode;
 
-use super::error::ApiError;
+use super::challenge::Challenge;
+use super::error::{ApiError, TooNarrow};
 use super::middleware::{Actor, Target, observe};
 use super::query::Query;
-use super::router::{Need, Route};
+use super::router::{Need, Route, TOKEN_PATH};
 use super::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
-use super::{Api, health};
+use super::{Api, health, token};
 
 /// The API as a router of its own: it can stand alone or be merged into another.
 pub fn embeddable(api: Api) -> Router {
@@ -24,6 +26,7 @@ pub fn embeddable(api: Api) -> Router {
     Router::new()
         .route("/healthz", any(serve))
         .route("/readyz", any(serve))
+        .route(TOKEN_PATH, any(serve))
         .route("/v2", any(serve))
         .route("/v2/", any(serve))
         .route("/v2/{*rest}", any(serve))
@@ -42,10 +45,16 @@ pub fn standalone(api: Api) -> Router {
 async fn serve(State(api): State<Api>, mut request: Request) -> Response {
     let target = request.extensions_mut().remove::<Target>();
     let target = target.unwrap_or_else(|| Route::parse(request.uri().path()));
+    let challenge = Challenge::of(&api, &target, &request);
     let mut response = match answer(&api, target, request).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
     };
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let narrow = response.extensions().get::<TooNarrow>().is_some();
+        let headers = response.headers_mut();
+        headers.insert(WWW_AUTHENTICATE, challenge.header(narrow));
+    }
     // How clients have told this API from others since before there was a specification.
     response.headers_mut().insert(
         HeaderName::from_static("docker-distribution-api-version"),
@@ -92,6 +101,9 @@ async fn admit(
         None if route.needs(&method) == Need::Nothing => {}
         None => return Err(AuthError::Unauthenticated.into()),
     }
+    if let (Route::Token, Some(caller)) = (&route, &caller) {
+        return token::answer(api, caller.clone(), request).await;
+    }
     if api.read_only && method != Method::GET && method != Method::HEAD {
         return Err(ApiError::read_only(route.allow()));
     }
@@ -117,7 +129,7 @@ async fn handle(
     match (route, method.as_str()) {
         (Route::Healthz, _) => Ok(health::alive()),
         (Route::Readyz, _) => health::ready(api).await,
-        (Route::Base, _) => Ok(base::get()),
+        (Route::Base | Route::Token, _) => Ok(base::get()),
         (Route::Catalog, _) => catalog::get(registry, caller, &query),
         (Route::Tags(name), _) => tags::get(registry, &name, &query),
         (Route::Referrers(name, digest), _) => referrers::get(registry, &name, &digest, &query),
@@ -154,28 +166,29 @@ async fn caller(api: &Api, headers: &HeaderMap) -> Result<Identity, ApiError> {
     }
 }
 
-/// Refuses what the caller may not: by asking for a login whoever has none, and else in the same words
-/// whether or not there is such a repository.
+/// Refuses what the caller may not: by asking for a login whoever has none, for another token whoever
+/// has one for less, and else in the same words whether or not there is such a repository.
 fn permit(caller: &Identity, need: Need<'_>) -> Result<(), ApiError> {
-    let refused = match need {
-        Need::Nothing => None,
-        Need::Login => caller.is_anonymous().then(String::new),
-        Need::Listing => (!caller.may_list()).then(String::new),
+    let (decision, what) = match need {
+        Need::Nothing => return Ok(()),
+        Need::Login if caller.is_anonymous() => return Err(AuthError::Unauthenticated.into()),
+        Need::Login => return Ok(()),
+        Need::Listing => (caller.decide_listing(), "list repositories".to_owned()),
         Need::Any(actions, repository) => {
             let decision = caller.decide_any(actions, repository);
-            (!decision.allowed).then(|| {
-                let reason = decision.reason;
-                format!("{caller} may not {actions} in {repository}: {reason}")
-            })
+            (decision, format!("{actions} in {repository}"))
         }
     };
-    match refused {
-        None => Ok(()),
-        Some(_) if caller.is_anonymous() => Err(AuthError::Unauthenticated.into()),
-        Some(reason) => Err(ApiError::new(
+    match decision.reason {
+        _ if decision.allowed => Ok(()),
+        _ if caller.is_anonymous() => Err(AuthError::Unauthenticated.into()),
+        // They were let in, and are not what they were any more.
+        Reason::Gone => Err(AuthError::Unauthenticated.into()),
+        Reason::OutsideScope => Err(ApiError::too_narrow()),
+        reason => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             ErrorCode::Denied,
-            reason,
+            format!("{caller} may not {what}: {reason}"),
         )),
     }
 }

@@ -7,9 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{
-    ALLOW, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use axum::http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -22,6 +20,10 @@ use crate::registry::RegistryError;
 
 use super::router::RouteError;
 
+/// That a token is for too little, as an extension of the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct TooNarrow;
+
 /// An answer that says why there is no other.
 #[derive(Debug)]
 pub struct ApiError {
@@ -30,6 +32,7 @@ pub struct ApiError {
     message: String,
     detail: Option<Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    is_too_narrow: bool,
     /// What went wrong inside; for the log alone.
     cause: Option<anyhow::Error>,
 }
@@ -43,6 +46,7 @@ impl ApiError {
             message: message.into(),
             detail: None,
             headers: Vec::new(),
+            is_too_narrow: false,
             cause: None,
         }
     }
@@ -120,6 +124,17 @@ impl ApiError {
             code,
             format!("{what} has more than the {bytes_max} bytes that are taken"),
         )
+    }
+
+    /// 401 for a token that is for less than it is used for.
+    pub fn too_narrow() -> Self {
+        let mut error = ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            ErrorCode::Unauthorized,
+            "this token was not asked for with the scope that this takes",
+        );
+        error.is_too_narrow = true;
+        error
     }
 
     /// 500, for a failure of ours.
@@ -307,10 +322,6 @@ impl From<AuthError> for ApiError {
                 StatusCode::UNAUTHORIZED,
                 ErrorCode::Unauthorized,
                 error.to_string(),
-            )
-            .with(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static("Basic realm=\"drift\", charset=\"UTF-8\""),
             ),
             AuthError::Busy => ApiError::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -381,6 +392,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(self.headers);
+        if self.is_too_narrow {
+            response.extensions_mut().insert(TooNarrow);
+        }
         response
     }
 }

@@ -1,6 +1,7 @@
 //! The registry over HTTP.
 //!
 //! * [`router`] says what each path names, `dispatch` who answers it, `v2` how
+//! * `token` makes tokens of logins; `challenge` and `origin` say where to ask for them
 //! * `middleware` gives each request its id and its line in the log
 //! * [`error`] is the only place where an error gets a status
 //! * [`admin`] is what an operator's commands ask, by a socket in the data directory
@@ -8,12 +9,15 @@
 
 pub mod admin;
 mod body;
+mod challenge;
 mod dispatch;
 pub mod error;
 mod health;
 mod middleware;
+mod origin;
 mod query;
 pub mod router;
+mod token;
 pub mod transport;
 mod v2;
 
@@ -25,6 +29,7 @@ use crate::auth::AuthService;
 use crate::registry::Registry;
 
 pub use dispatch::{embeddable, standalone};
+pub use origin::OriginOptions;
 
 /// Asks the store whether it can serve.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
@@ -38,6 +43,8 @@ pub struct Api {
     pub auth: Arc<AuthService>,
     /// Whether the store can serve.
     pub ready: Readiness,
+    /// By which name clients reach it.
+    pub origin: Arc<OriginOptions>,
     /// Whether writes are refused.
     pub read_only: bool,
 }

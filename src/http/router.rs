@@ -14,13 +14,18 @@ use crate::digest::{Digest, DigestError};
 use crate::ghostbay::uploads::UploadId;
 use crate::oci::{NameError, Reference, ReferenceError, RepositoryName};
 
-/// What a path names (distribution-spec, "Endpoints", and the two probes).
+/// Where tokens are to be had.
+pub const TOKEN_PATH: &str = "/token";
+
+/// What a path names (distribution-spec, "Endpoints", the two probes, and the tokens).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Route {
     /// `/healthz`: whether the process runs.
     Healthz,
     /// `/readyz`: whether it can serve.
     Readyz,
+    /// `/token`: where a login becomes a token.
+    Token,
     /// `/v2/`
     Base,
     /// `/v2/_catalog`
@@ -86,6 +91,7 @@ impl Route {
         match segments.as_slice() {
             ["healthz"] => Ok(Route::Healthz),
             ["readyz"] => Ok(Route::Readyz),
+            ["token"] => Ok(Route::Token),
             ["v2"] | ["v2", ""] => Ok(Route::Base),
             ["v2", rest @ ..] => Self::parse_v2(rest),
             _ => Err(RouteError::NoSuchRoute),
@@ -130,6 +136,7 @@ impl Route {
             Route::Manifest(..) => "GET, HEAD, PUT, DELETE",
             Route::Blob(..) => "GET, HEAD, DELETE",
             Route::Uploads(_) => "POST",
+            Route::Token => "GET, POST",
             Route::Upload(..) => "GET, HEAD, PATCH, PUT, DELETE",
         }
     }
@@ -144,6 +151,8 @@ impl Route {
         match self {
             // Probes are for machines that have no login, and tell nothing.
             Route::Healthz | Route::Readyz => Need::Nothing,
+            // Strangers get tokens as well, for what strangers may do.
+            Route::Token => Need::Nothing,
             Route::Base => Need::Login,
             Route::Catalog => Need::Listing,
             // An upload is the pusher's own, whatever is done with it.
@@ -167,7 +176,7 @@ impl Route {
     /// The repository that the path names.
     pub fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Route::Healthz | Route::Readyz | Route::Base | Route::Catalog => None,
+            Route::Healthz | Route::Readyz | Route::Token | Route::Base | Route::Catalog => None,
             Route::Tags(name)
             | Route::Manifest(name, _)
             | Route::Blob(name, _)

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use crate::client::{digest_of, image};
 use crate::oracle::{Answer, Deed, Repository, Role, Spelling, expected, is_known, may_pull};
-use crate::place::{Caller, Place, STRANGER, basic};
+use crate::place::{Caller, Place, STRANGER, basic, bearer};
 
 const ROLES: [Role; 12] = [
     Role::Stranger,
@@ -224,6 +224,15 @@ impl Matrix<'_> {
     }
 }
 
+/// All that a token can be asked for.
+fn scopes() -> Vec<&'static str> {
+    vec![
+        "repository:team/a:* repository:group/a:* repository:public/a:*",
+        "repository:private/a:* repository:frozen/a:* repository:team/absent:*",
+        "registry:catalog:*",
+    ]
+}
+
 fn spelt(plain: &str, spelling: Spelling) -> String {
     match spelling {
         Spelling::Plain => plain.to_owned(),
@@ -280,6 +289,48 @@ fn every_cell_of_the_matrix_is_answered_as_the_oracle_says() {
         cells: 0,
         mismatches: Vec::new(),
     };
+    let known = ROLES
+        .iter()
+        .zip(&callers)
+        .filter(|(role, _)| is_known(**role));
+    let by_token: Vec<_> = known
+        .flat_map(|(role, caller)| {
+            let signed = bearer(&runtime.block_on(place.token(caller, &scopes())));
+            let name = format!("of-{role:?}").to_lowercase();
+            let owner = format!("{role:?}").to_lowercase();
+            let secret = place.command(&[
+                "token",
+                "create",
+                &name,
+                "--actions",
+                "all",
+                "--repository",
+                "**",
+                "--user",
+                &owner,
+            ]);
+            [(*role, signed), (*role, basic("any", &secret))]
+        })
+        .collect();
+    for (role, caller) in &by_token {
+        for at in REPOSITORIES {
+            for deed in DEEDS {
+                if deed == Deed::MovedTag && at.0 == Repository::Absent {
+                    continue;
+                }
+                let tags = matches!(deed, Deed::NewTag | Deed::MovedTag);
+                for method in METHODS.iter().filter(|method| !tags || **method == "PUT") {
+                    matrix.cell(caller, *role, at, deed, method, Spelling::Plain);
+                }
+            }
+        }
+        for from in REPOSITORIES
+            .into_iter()
+            .filter(|from| from.0 != Repository::Team)
+        {
+            matrix.mount(caller, *role, Repository::Team, from);
+        }
+    }
     for (role, caller) in ROLES.into_iter().zip(&callers) {
         // Each refused password costs what it is to cost: those roles go the plain way alone.
         let refused = !is_known(role) && role != Role::Stranger;

@@ -40,6 +40,11 @@ pub fn basic(name: &str, password: &str) -> Caller {
     Caller(Some(format!("Basic {login}")))
 }
 
+/// A token.
+pub fn bearer(token: &str) -> Caller {
+    Caller(Some(format!("Bearer {token}")))
+}
+
 impl Place {
     /// A new one, with the account `admin`, and `rules` in the catalog.
     pub fn new(rules: &[&str]) -> Self {
@@ -148,6 +153,19 @@ impl Place {
 
     pub async fn delete(&self, caller: &Caller, path: &str) -> Answer {
         self.send(caller, "DELETE", path, &[], "").await
+    }
+
+    /// A signed token for scopes.
+    pub async fn token(&self, caller: &Caller, scopes: &[&str]) -> String {
+        let scopes: String = scopes
+            .iter()
+            .map(|scope| format!("&scope={}", scope.replace(' ', "%20")))
+            .collect();
+        let answer = self
+            .get(caller, &format!("/token?service=here{scopes}"))
+            .await;
+        let token = answer.expect(200).json()["token"].take();
+        token.as_str().unwrap().to_owned()
     }
 
     /// Begins an upload.

@@ -84,14 +84,14 @@ impl Actions {
         self.0 & action as u8 != 0
     }
 
-    /// Those of both.
-    pub fn and(self, other: Actions) -> Actions {
-        Actions(self.0 & other.0)
-    }
-
     /// These with one more.
     pub fn with(self, action: Action) -> Actions {
         Actions(self.0 | action as u8)
+    }
+
+    /// Those of either.
+    pub fn union(self, other: Actions) -> Actions {
+        Actions(self.0 | other.0)
     }
 
     /// Whether there is none.
@@ -138,15 +138,13 @@ impl FromStr for Actions {
     type Err = ActionsError;
 
     fn from_str(text: &str) -> Result<Self, ActionsError> {
-        let mut actions = Actions::NONE;
-        for word in text.split(',') {
-            actions.0 |= match word.trim() {
-                "all" => Actions::ALL.0,
-                "push" => Actions::PUSH.0,
-                one => Actions::from(one.parse::<Action>()?).0,
-            };
-        }
-        Ok(actions)
+        text.split(',').try_fold(Actions::NONE, |actions, word| {
+            Ok(actions.union(match word.trim() {
+                "all" => Actions::ALL,
+                "push" => Actions::PUSH,
+                one => one.parse::<Action>()?.into(),
+            }))
+        })
     }
 }
 

@@ -120,7 +120,7 @@ impl Policy {
             return decision;
         }
         match asking {
-            Asking::User(_, groups) if groups.iter().any(|it| it.as_str() == ADMINISTRATORS) => {
+            Asking::User(_, groups, _) if groups.iter().any(|it| it.as_str() == ADMINISTRATORS) => {
                 Decision::allow(Reason::Administrators)
             }
             _ => Decision::deny(Reason::NoRule),
@@ -195,7 +195,7 @@ mod tests {
             ],
         );
         let (bob, dev) = (name("bob"), [name("dev"), name(ADMINISTRATORS)]);
-        let member = Asking::User(Some(&bob), &dev);
+        let member = Asking::User(Some(&bob), &dev, None);
         let stranger = Asking::Anonymous;
         for (asking, action, repository, allowed, reason) in [
             (member, Action::Pull, "prod/app", true, "policy rule 10"),
@@ -221,7 +221,7 @@ mod tests {
             kept: None,
         };
         let (root, groups) = (name("root"), [name(ADMINISTRATORS)]);
-        let asking = Asking::User(Some(&root), &groups);
+        let asking = Asking::User(Some(&root), &groups, None);
         let decision = policy.decide(asking, Action::Pull, &"a".parse().unwrap());
         assert_eq!(decision, Decision::deny(Reason::Unreadable));
     }

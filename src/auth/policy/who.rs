@@ -86,8 +86,8 @@ impl fmt::Display for Who {
 pub enum Asking<'a> {
     /// Nobody has logged in.
     Anonymous,
-    /// An account with its groups; any account without a name.
-    User(Option<&'a Name>, &'a [Name]),
+    /// An account with its groups, or with neither any account; and the token that it comes by.
+    User(Option<&'a Name>, &'a [Name], Option<&'a Name>),
     /// A token that stands for itself.
     Token(&'a Name),
 }
@@ -98,8 +98,9 @@ impl Who {
         match (self, asking) {
             (Who::Everybody, _) | (Who::Anonymous, Asking::Anonymous) => true,
             (Who::Authenticated, Asking::User(..) | Asking::Token(_)) => true,
-            (Who::User(who), Asking::User(name, _)) => Some(who) == name,
-            (Who::Group(who), Asking::User(_, groups)) => groups.contains(who),
+            (Who::User(who), Asking::User(name, _, _)) => Some(who) == name,
+            (Who::Group(who), Asking::User(_, groups, _)) => groups.contains(who),
+            (Who::Token(who), Asking::User(_, _, token)) => Some(who) == token,
             (Who::Token(who), Asking::Token(name)) => who == name,
             _ => false,
         }
@@ -135,7 +136,7 @@ mod tests {
         let (alice, ci, dev) = (name("alice"), name("ci"), [name("dev")]);
         let asking = [
             Asking::Anonymous,
-            Asking::User(Some(&alice), &dev),
+            Asking::User(Some(&alice), &dev, None),
             Asking::Token(&ci),
         ];
         for (who, is) in [

@@ -4,7 +4,7 @@
 use axum::response::Response;
 use serde::Serialize;
 
-use crate::auth::{Action, Identity};
+use crate::auth::Identity;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::registry::Registry;
@@ -25,9 +25,7 @@ pub fn get(
     let page = page::parse(query)?;
     let limit = page.limit;
     let listing = registry.repositories(page, |name| {
-        caller
-            .as_ref()
-            .is_some_and(|caller| caller.may(Action::Pull, name))
+        caller.as_ref().is_some_and(|caller| caller.may_see(name))
     })?;
     let repositories = &listing.names;
     let response = json("application/json", &Catalog { repositories })?;

@@ -1,0 +1,108 @@
+//! `/token`: a signed token for a login, or for none (the Docker token protocol: a GET with the login
+//! in its header, or a POST as OAuth 2 has it).
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::auth::scope::Scope;
+use crate::auth::{AuthError, Identity};
+use crate::oci::ErrorCode;
+
+use super::error::ApiError;
+use super::query::Query;
+use super::{Api, body};
+
+/// Longest form of a POST, in bytes.
+const FORM_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    /// The same twice: one name is Docker's, the other OAuth's.
+    token: &'a str,
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    issued_at: String,
+    scope: String,
+}
+
+/// The token, for what of the scopes whoever asks may do.
+pub async fn answer(api: &Api, caller: Identity, request: Request) -> Result<Response, ApiError> {
+    if !api.auth.makes_tokens() {
+        return Err(ApiError::not_found(
+            ErrorCode::Unsupported,
+            "this registry makes no tokens",
+        ));
+    }
+    let (parts, body) = request.into_parts();
+    let (caller, form) = match parts.method {
+        Method::POST => {
+            let form = body::gather(&parts.headers, body, "the form", FORM_BYTES_MAX).await?;
+            let form = std::str::from_utf8(&form)
+                .map_err(|_| ApiError::bad_request("the form is not UTF-8"))?;
+            let form = read(Some(form))?;
+            (of_form(api, caller, &form).await?, form)
+        }
+        _ => (caller, read(parts.uri.query())?),
+    };
+    let scope = Scope::parse(form.all("scope"))
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let signed = caller.sign(scope);
+    let (signed, given) = signed.ok_or(AuthError::Unauthenticated)?;
+    let signed = signed.map_err(ApiError::internal)?;
+    let scope: Vec<_> = given
+        .repositories
+        .iter()
+        .map(|(name, actions)| format!("repository:{name}:{actions}"))
+        .collect();
+    let issued = UNIX_EPOCH + Duration::from_secs(signed.issued);
+    let answer = serde_json::to_vec(&Answer {
+        token: &signed.token,
+        access_token: &signed.token,
+        token_type: "Bearer",
+        expires_in: signed.lifetime.as_secs(),
+        issued_at: humantime::format_rfc3339_seconds(issued).to_string(),
+        scope: scope.join(" "),
+    });
+    let mut response = Response::new(Body::from(answer.map_err(ApiError::internal)?));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Parameters as an HTML form has them: a plus sign is a space.
+fn read(form: Option<&str>) -> Result<Query, ApiError> {
+    let form = form.map(|form| form.replace('+', "%20"));
+    Query::parse(form.as_deref())
+}
+
+/// Who is behind a form. A login in the header counts where the form has none.
+async fn of_form(api: &Api, caller: Identity, form: &Query) -> Result<Identity, ApiError> {
+    let missing = |what| ApiError::bad_request(format!("the form lacks {what}"));
+    match form.one("grant_type")? {
+        Some("password") => {
+            let name = form.one("username")?.ok_or_else(|| missing("username"))?;
+            let password = form.one("password")?.ok_or_else(|| missing("password"))?;
+            Ok(api.auth.log_in(name, password).await?)
+        }
+        // A token for machines is what clients can keep in place of a password.
+        Some("refresh_token") => {
+            let token = form.one("refresh_token")?;
+            let token = token.ok_or_else(|| missing("refresh_token"))?;
+            Ok(api.auth.log_in("", token).await?)
+        }
+        None => Ok(caller),
+        Some(_) => Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::Unsupported,
+            "grant_type is password or refresh_token here",
+        )),
+    }
+}
