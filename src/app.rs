@@ -1,6 +1,7 @@
 //! Wiring only: from a configuration to a store, a registry on it, and a server around that.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use anyhow::Context;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{self, AuthOptions, AuthService, Authority};
+use crate::auth::{self, AuthOptions, AuthService, Authority, BadLogins};
 use crate::config::{BackupConfig, Config, MissingReferences as Missing, ServerConfig, Share};
 use crate::ghostbay::admin::ADMIN_SOCKET;
 use crate::ghostbay::full_copy::KEYS_DIRECTORY;
@@ -21,7 +22,7 @@ use crate::http::admin::{self, AdminApi, AdminSocket};
 use crate::http::transport::{
     self, ListenError, Listener, Timeouts, Tls, TransportOptions, connections_possible,
 };
-use crate::http::{self, Api, OriginOptions};
+use crate::http::{self, Api, Limits, OriginOptions, RequestLimits};
 use crate::registry::check::{Depth, Repairs, VerifyOptions};
 use crate::registry::scrub::{ScrubOptions, scrub};
 use crate::registry::{
@@ -281,6 +282,10 @@ fn api(
     let server = &config.server;
     Api {
         read_only: server.read_only,
+        limits: Arc::new(Limits::new(RequestLimits {
+            by_address: NonZeroU32::new(server.requests_by_address),
+            by_account: NonZeroU32::new(server.requests_by_account),
+        })),
         origin: Arc::new(OriginOptions {
             external_url: server.external_url.clone(),
             is_tls: config.tls.files().is_some(),
@@ -301,6 +306,10 @@ pub fn authority(config: &Config, storage: &LocalStorageEngine) -> anyhow::Resul
         keys: config.storage.path.join(KEYS_DIRECTORY),
         rules: config.auth.rules.clone(),
         token_lifetime: config.auth.token_lifetime,
+        bad_logins: BadLogins {
+            by_address: NonZeroU32::new(config.auth.bad_logins_by_address),
+            by_account: NonZeroU32::new(config.auth.bad_logins_by_account),
+        },
     };
     Ok(Authority::open(storage.catalog().clone(), options)?)
 }

@@ -1,6 +1,7 @@
 //! The accounts and the policy of a store: who logs in, what they may, and every change of it.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::password::{self, Busy, Verifier};
 use super::policy::Rule;
 use super::secret::{self, NoRandomness};
 use super::tables::{ACCOUNTS, AccountRow};
+use super::throttle::{BadLogins, Throttle};
 use super::token::TokenUses;
 use super::verified::VerifiedLogins;
 use crate::ghostbay::catalog::{Catalog, CatalogError, Transaction};
@@ -26,6 +28,22 @@ pub struct AuthOptions {
     pub rules: Vec<Rule>,
     /// For how long a signed token holds; at most [`LIFETIME_MAX`](super::LIFETIME_MAX).
     pub token_lifetime: Duration,
+    /// How many failed logins are borne.
+    pub bad_logins: BadLogins,
+}
+
+/// Why a password is not looked at.
+pub(super) enum LoginRefused {
+    /// Too many are being looked at.
+    Busy,
+    /// Too many were wrong; for so long.
+    Throttled(Duration),
+}
+
+impl From<Busy> for LoginRefused {
+    fn from(_: Busy) -> Self {
+        LoginRefused::Busy
+    }
 }
 
 /// Something about accounts that could not be done.
@@ -78,6 +96,7 @@ pub struct Authority {
     reading: Mutex<()>,
     verifier: Verifier,
     verified: VerifiedLogins,
+    pub(super) throttle: Throttle,
     pub(super) uses: TokenUses,
     /// `None` until the first login can come, or a key is made.
     keyring: RwLock<Option<Arc<Keyring>>>,
@@ -95,6 +114,7 @@ impl Authority {
         let directory = Directory::read(&catalog.read()?, &options.rules)?;
         Ok(Authority {
             catalog,
+            throttle: Throttle::new(options.bad_logins),
             options,
             directory: RwLock::new(Arc::new(directory)),
             reading: Mutex::default(),
@@ -158,17 +178,23 @@ impl Authority {
         &self,
         name: &str,
         password: &str,
-    ) -> Result<Option<(Name, u64)>, Busy> {
+        from: Option<IpAddr>,
+    ) -> Result<Option<(Name, u64)>, LoginRefused> {
         let directory = self.directory();
-        let known = name.parse::<Name>().ok().and_then(|name| {
+        let possible = name.parse::<Name>().ok();
+        let known = possible.clone().and_then(|name| {
             let account = directory.accounts.get(&name)?;
             Some((name, account))
         });
         let stamp = known.as_ref().map_or(0, |(_, account)| account.stamp);
         let login = self.verified.login(name, password, stamp);
         if !self.verified.has(&login) {
+            let admitted = self.throttle.admit(from, name);
+            admitted.map_err(LoginRefused::Throttled)?;
             let hash = known.as_ref().map(|(_, account)| account.password.as_str());
             if !self.verifier.verify(password, hash).await? {
+                let tried = possible.as_ref().map(Name::as_str);
+                self.throttle.failed(from, tried);
                 return Ok(None);
             }
             self.verified.note(login);

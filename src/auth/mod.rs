@@ -4,6 +4,7 @@
 //! * [`Authority`]: the accounts and the policy of a store; `directory`: their state in memory
 //! * [`policy`]: rules and decisions
 //! * `credentials`, `password`, `verified`: the header, and what a login costs
+//! * `throttle`: who fails to log in waits; [`rate`]: so many a while for each of many
 //! * [`token`]: secrets for machines; `bearer`, [`scope`], `keyring`: signed tokens of a few minutes
 //! * `initial`, `secret`: what is made up, and where it lies
 //! * [`command`]: what an operator may ask; [`tables`]: what is kept
@@ -21,10 +22,12 @@ mod keyring;
 mod name;
 pub mod password;
 pub mod policy;
+pub mod rate;
 pub mod scope;
 pub mod secret;
 mod service;
 pub mod tables;
+mod throttle;
 pub mod token;
 mod verified;
 
@@ -36,3 +39,4 @@ pub use keyring::LIFETIME_MAX;
 pub use name::{Name, NameError};
 pub use policy::{Action, Actions, Decision, Effect, Rule, Who};
 pub use service::{AuthError, AuthService};
+pub use throttle::BadLogins;

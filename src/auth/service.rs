@@ -1,11 +1,12 @@
 //! Decides on requests.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::authority::Authority;
+use super::authority::{Authority, LoginRefused};
 use super::credentials::Credentials;
 use super::identity::{self, Identity, Principal};
-use super::password::Busy;
 use super::token::TOKEN_PREFIX;
 
 /// Decides on requests.
@@ -30,11 +31,17 @@ pub enum AuthError {
     /// Too many others log in.
     #[error("too many logins at once; try again")]
     Busy,
+    /// Too many logins from there, or to that account, have failed.
+    #[error("too many logins have failed; wait for {} s", .0.as_secs() + 1)]
+    Throttled(Duration),
 }
 
-impl From<Busy> for AuthError {
-    fn from(_: Busy) -> Self {
-        AuthError::Busy
+impl From<LoginRefused> for AuthError {
+    fn from(refused: LoginRefused) -> Self {
+        match refused {
+            LoginRefused::Busy => AuthError::Busy,
+            LoginRefused::Throttled(wait) => AuthError::Throttled(wait),
+        }
     }
 }
 
@@ -61,9 +68,13 @@ impl AuthService {
         }
     }
 
-    /// Who is behind a request with this `Authorization` header. Without one it is somebody who has
+    /// Who is behind a request with this `Authorization` header, which came `from` there. Without one it is somebody who has
     /// not logged in, and may do what the policy lets strangers do.
-    pub async fn check(&self, authorization: Option<&str>) -> Result<Identity, AuthError> {
+    pub async fn check(
+        &self,
+        authorization: Option<&str>,
+        from: Option<IpAddr>,
+    ) -> Result<Identity, AuthError> {
         let authority = match &self.mode {
             Mode::Closed => return Err(AuthError::Unauthenticated),
             Mode::Open => return Ok(Identity::everything()),
@@ -74,7 +85,9 @@ impl AuthService {
         };
         match Credentials::parse(authorization) {
             None => Err(AuthError::Unauthenticated),
-            Some(Credentials::Basic { name, password }) => self.log_in(&name, &password).await,
+            Some(Credentials::Basic { name, password }) => {
+                self.log_in(&name, &password, from).await
+            }
             Some(Credentials::Bearer(token)) => {
                 authority.verify(&token).ok_or(AuthError::Unauthenticated)
             }
@@ -83,19 +96,30 @@ impl AuthService {
 
     /// Who logs in by a name and a password. A token may stand in for the password, and then the name
     /// can be any.
-    pub async fn log_in(&self, name: &str, password: &str) -> Result<Identity, AuthError> {
+    pub async fn log_in(
+        &self,
+        name: &str,
+        password: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Identity, AuthError> {
         let authority = match &self.mode {
             Mode::Closed => return Err(AuthError::Unauthenticated),
             Mode::Open => return Ok(Identity::everything()),
             Mode::Login(authority) => authority,
         };
         let principal = match password.starts_with(TOKEN_PREFIX) {
-            true => authority.token(password).map(|(name, secret)| {
-                let stamp = identity::stamp_of(&secret);
-                Principal::Token { name, stamp }
-            }),
+            true => {
+                let known = authority.token(password);
+                if known.is_none() {
+                    authority.throttle.failed(from, None);
+                }
+                known.map(|(name, secret)| {
+                    let stamp = identity::stamp_of(&secret);
+                    Principal::Token { name, stamp }
+                })
+            }
             false => {
-                let known = authority.login(name, password).await?;
+                let known = authority.login(name, password, from).await?;
                 known.map(|(name, stamp)| Principal::Account { name, stamp })
             }
         };
@@ -117,14 +141,14 @@ mod tests {
     #[tokio::test]
     async fn a_new_service_denies_whatever_is_presented() {
         for header in [None, Some(""), Some("Basic YTpi"), Some("Bearer x")] {
-            let denied = AuthService::new().check(header).await;
+            let denied = AuthService::new().check(header, None).await;
             assert_eq!(denied.err(), Some(AuthError::Unauthenticated));
         }
     }
 
     #[tokio::test]
     async fn an_open_service_permits_everything() {
-        let identity = AuthService::open().check(None).await.unwrap();
+        let identity = AuthService::open().check(None, None).await.unwrap();
         let repository = "a/b".parse().unwrap();
         for action in Action::ALL {
             assert!(identity.may(action, &repository));

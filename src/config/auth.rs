@@ -27,6 +27,12 @@ pub struct AuthConfig {
     /// For how long a signed token holds, which a client gets for a login.
     #[serde(with = "scalar::duration")]
     pub token_lifetime: Duration,
+    /// How many failed logins a minute are borne from one address; 0 for any number.
+    #[serde(deserialize_with = "scalar::whole")]
+    pub bad_logins_by_address: u32,
+    /// How many to one account, from wherever; 0 for any number.
+    #[serde(deserialize_with = "scalar::whole")]
+    pub bad_logins_by_account: u32,
 }
 
 impl Default for AuthConfig {
@@ -35,6 +41,8 @@ impl Default for AuthConfig {
             enabled: None,
             rules: Vec::new(),
             token_lifetime: Duration::from_secs(300),
+            bad_logins_by_address: 20,
+            bad_logins_by_account: 100,
         }
     }
 }

@@ -25,6 +25,12 @@ pub struct ServerConfig {
     /// request, and is answered 503 if there is none.
     #[serde(deserialize_with = "scalar::whole")]
     pub connections_max: u32,
+    /// How many requests a second are answered to one address on average; 0 for any number.
+    #[serde(deserialize_with = "scalar::whole")]
+    pub requests_by_address: u32,
+    /// How many to one account or token, from wherever; 0 for any number.
+    #[serde(deserialize_with = "scalar::whole")]
+    pub requests_by_account: u32,
     /// How long a client may take from the first byte of a request to the end of its head.
     #[serde(with = "scalar::duration")]
     pub header_timeout: Duration,
@@ -58,6 +64,8 @@ impl Default for ServerConfig {
             api_port: 5000,
             ui_port: 5001,
             connections_max: 4096,
+            requests_by_address: 0,
+            requests_by_account: 0,
             header_timeout: Duration::from_secs(10),
             // Longer than the 90 s that Go's clients keep a connection, so that it is they who
             // close it: a server that closes first can meet a request that is on its way.

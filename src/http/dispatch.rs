@@ -16,6 +16,7 @@ use super::error::{ApiError, TooNarrow};
 use super::middleware::{Actor, Target, observe};
 use super::query::Query;
 use super::router::{Need, Route, TOKEN_PATH};
+use super::transport::Peer;
 use super::v2::{base, blobs, catalog, manifests, referrers, tags, uploads};
 use super::{Api, health, token};
 
@@ -65,9 +66,10 @@ async fn serve(State(api): State<Api>, mut request: Request) -> Response {
 
 async fn answer(api: &Api, target: Target, request: Request) -> Result<Response, ApiError> {
     let is_probe = target.as_ref().is_ok_and(Route::is_probe);
+    let peer = request.extensions().get::<Peer>().copied();
     let caller = match is_probe {
         true => None,
-        false => Some(caller(api, request.headers()).await?),
+        false => Some(caller(api, request.headers(), peer).await?),
     };
     let actor = caller.as_ref().and_then(Identity::actor);
     let answered = admit(api, caller, target, request).await;
@@ -154,16 +156,21 @@ async fn handle(
     }
 }
 
-/// Who asks.
-async fn caller(api: &Api, headers: &HeaderMap) -> Result<Identity, ApiError> {
+/// Who asks, if it is not the one request too many.
+async fn caller(api: &Api, headers: &HeaderMap, peer: Option<Peer>) -> Result<Identity, ApiError> {
+    let from = api.origin.client(headers, peer);
+    let too_many = |wait| ApiError::too_many("too many requests; come back later", wait);
+    api.limits.count_from(from).map_err(too_many)?;
     let mut presented = headers.get_all(AUTHORIZATION).iter();
     let authorization = presented.next().map(HeaderValue::to_str);
-    match (authorization, presented.next()) {
-        (None, _) => Ok(api.auth.check(None).await?),
-        (Some(Ok(text)), None) => Ok(api.auth.check(Some(text)).await?),
+    let caller = match (authorization, presented.next()) {
+        (None, _) => api.auth.check(None, from).await?,
+        (Some(Ok(text)), None) => api.auth.check(Some(text), from).await?,
         // Bytes that are no text, or two logins at once, are nobody's.
-        (Some(_), _) => Err(AuthError::Unauthenticated.into()),
-    }
+        (Some(_), _) => return Err(AuthError::Unauthenticated.into()),
+    };
+    api.limits.count_by(&caller).map_err(too_many)?;
+    Ok(caller)
 }
 
 /// Refuses what the caller may not: by asking for a login whoever has none, for another token whoever

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER};
@@ -315,6 +316,19 @@ impl From<RegistryError> for ApiError {
     }
 }
 
+impl ApiError {
+    /// 429 for one too many, with how long to wait.
+    pub fn too_many(message: impl Into<String>, wait: Duration) -> Self {
+        let error = ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::TooManyRequests,
+            message,
+        );
+        // Whole seconds (RFC 9110, 10.2.3), and none too few.
+        error.with(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))
+    }
+}
+
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match error {
@@ -323,12 +337,8 @@ impl From<AuthError> for ApiError {
                 ErrorCode::Unauthorized,
                 error.to_string(),
             ),
-            AuthError::Busy => ApiError::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                ErrorCode::TooManyRequests,
-                error.to_string(),
-            )
-            .with(RETRY_AFTER, HeaderValue::from_static("2")),
+            AuthError::Busy => ApiError::too_many(error.to_string(), Duration::from_secs(1)),
+            AuthError::Throttled(wait) => ApiError::too_many(error.to_string(), wait),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`router`] says what each path names, `dispatch` who answers it, `v2` how
 //! * `token` makes tokens of logins; `challenge` and `origin` say where to ask for them
+//! * `limits` counts the requests of a client
 //! * `middleware` gives each request its id and its line in the log
 //! * [`error`] is the only place where an error gets a status
 //! * [`admin`] is what an operator's commands ask, by a socket in the data directory
@@ -13,6 +14,7 @@ mod challenge;
 mod dispatch;
 pub mod error;
 mod health;
+mod limits;
 mod middleware;
 mod origin;
 mod query;
@@ -29,6 +31,7 @@ use crate::auth::AuthService;
 use crate::registry::Registry;
 
 pub use dispatch::{embeddable, standalone};
+pub use limits::{Limits, RequestLimits};
 pub use origin::OriginOptions;
 
 /// Asks the store whether it can serve.
@@ -45,6 +48,8 @@ pub struct Api {
     pub ready: Readiness,
     /// By which name clients reach it.
     pub origin: Arc<OriginOptions>,
+    /// How many requests a client may send.
+    pub limits: Arc<Limits>,
     /// Whether writes are refused.
     pub read_only: bool,
 }

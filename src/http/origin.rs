@@ -1,4 +1,7 @@
-//! By which name and scheme a client reaches the server: what it is told to fetch its tokens from.
+//! Where a client is, and by which name and scheme it reaches the server: what it is told to fetch its
+//! tokens from.
+
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -7,6 +10,7 @@ use ipnet::IpNet;
 use super::transport::Peer;
 
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// How the server is reached.
@@ -23,12 +27,35 @@ pub struct OriginOptions {
 impl OriginOptions {
     /// Whether whoever is at the other end is one of ours.
     fn trusts(&self, peer: Option<Peer>) -> bool {
-        let address = peer.map(|Peer(address)| address.ip().to_canonical());
-        address.is_some_and(|address| {
-            self.trusted_proxies
-                .iter()
-                .any(|net| net.contains(&address))
-        })
+        peer.is_some_and(|Peer(address)| self.is_proxy(address.ip()))
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies
+            .iter()
+            .any(|net| net.contains(&address))
+    }
+
+    /// The address that a request comes from: of those that the proxies name, the last that is no proxy
+    /// of ours. What is before it anybody could have written.
+    pub fn client(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
+        let Peer(peer_address) = peer?;
+        let mut client = peer_address.ip().to_canonical();
+        let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+        let named = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.rsplit(','));
+        for named in named {
+            if !self.is_proxy(client) {
+                break;
+            }
+            let Some(address) = address_in(named.trim()) else {
+                break;
+            };
+            client = address.to_canonical();
+        }
+        Some(client)
     }
 
     /// Scheme and host of a request, such as `https://registry.example.com`. `None` if it names no
@@ -54,6 +81,12 @@ impl OriginOptions {
             .or_else(|| named().map(str::to_owned))?;
         is_host(&host).then(|| format!("{scheme}://{host}"))
     }
+}
+
+/// An address, which some proxies write with its port.
+fn address_in(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().map(|it| it.ip());
+    text.parse().or_else(|_| with_port()).ok()
 }
 
 /// Whether text is a host with or without a port, and nothing that could end a quoted string or mean
@@ -99,6 +132,29 @@ mod tests {
         };
         let inner = Some("https://inner:5000".to_owned());
         assert_eq!(of(&options, "10.1.2.3", &headers), inner);
+    }
+
+    #[test]
+    fn a_client_is_where_the_last_of_our_proxies_saw_it() {
+        let options = OriginOptions {
+            external_url: None,
+            is_tls: false,
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        };
+        let client = |peer: &str, lines: &[&'static str]| {
+            let lines = lines.iter().map(|line| HeaderValue::from_static(line));
+            let headers = lines.map(|line| (FORWARDED_FOR, line)).collect();
+            let peer = Peer(format!("{peer}:1").parse().unwrap());
+            options.client(&headers, Some(peer)).unwrap().to_string()
+        };
+        assert_eq!(client("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
+        let forged = &["1.1.1.1, 198.51.100.7, 10.0.0.2"];
+        assert_eq!(client("10.0.0.1", forged), "198.51.100.7");
+        let lines = &["1.1.1.1", "198.51.100.7:4711", "10.0.0.2"];
+        assert_eq!(client("10.0.0.1", lines), "198.51.100.7");
+        assert_eq!(client("10.0.0.1", &["198.51.100.7, unknown"]), "10.0.0.1");
     }
 
     #[test]

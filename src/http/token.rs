@@ -1,6 +1,7 @@
 //! `/token`: a signed token for a login, or for none (the Docker token protocol: a GET with the login
 //! in its header, or a POST as OAuth 2 has it).
 
+use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -16,6 +17,7 @@ use crate::oci::ErrorCode;
 
 use super::error::ApiError;
 use super::query::Query;
+use super::transport::Peer;
 use super::{Api, body};
 
 /// Longest form of a POST, in bytes.
@@ -47,7 +49,9 @@ pub async fn answer(api: &Api, caller: Identity, request: Request) -> Result<Res
             let form = std::str::from_utf8(&form)
                 .map_err(|_| ApiError::bad_request("the form is not UTF-8"))?;
             let form = read(Some(form))?;
-            (of_form(api, caller, &form).await?, form)
+            let peer = parts.extensions.get::<Peer>().copied();
+            let from = api.origin.client(&parts.headers, peer);
+            (of_form(api, caller, &form, from).await?, form)
         }
         _ => (caller, read(parts.uri.query())?),
     };
@@ -84,19 +88,24 @@ fn read(form: Option<&str>) -> Result<Query, ApiError> {
 }
 
 /// Who is behind a form. A login in the header counts where the form has none.
-async fn of_form(api: &Api, caller: Identity, form: &Query) -> Result<Identity, ApiError> {
+async fn of_form(
+    api: &Api,
+    caller: Identity,
+    form: &Query,
+    from: Option<IpAddr>,
+) -> Result<Identity, ApiError> {
     let missing = |what| ApiError::bad_request(format!("the form lacks {what}"));
     match form.one("grant_type")? {
         Some("password") => {
             let name = form.one("username")?.ok_or_else(|| missing("username"))?;
             let password = form.one("password")?.ok_or_else(|| missing("password"))?;
-            Ok(api.auth.log_in(name, password).await?)
+            Ok(api.auth.log_in(name, password, from).await?)
         }
         // A token for machines is what clients can keep in place of a password.
         Some("refresh_token") => {
             let token = form.one("refresh_token")?;
             let token = token.ok_or_else(|| missing("refresh_token"))?;
-            Ok(api.auth.log_in("", token).await?)
+            Ok(api.auth.log_in("", token, from).await?)
         }
         None => Ok(caller),
         Some(_) => Err(ApiError::new(

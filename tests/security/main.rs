@@ -9,6 +9,7 @@ mod client;
 
 mod commands;
 mod isolation;
+mod limits;
 mod logins;
 mod machines;
 mod matrix;

@@ -53,7 +53,12 @@ impl Place {
 
     /// One with further variables set.
     pub fn with(variables: &[(&str, &str)], rules: &[&str]) -> Self {
-        let mut all = vec![("DRIFT_AUTH_ENABLED", "true")];
+        // All of a test comes from one address.
+        let mut all = vec![
+            ("DRIFT_AUTH_ENABLED", "true"),
+            ("DRIFT_AUTH_BAD_LOGINS_BY_ADDRESS", "0"),
+            ("DRIFT_AUTH_BAD_LOGINS_BY_ACCOUNT", "0"),
+        ];
         all.extend(variables);
         let place = Place::on(Server::with(&all));
         for rule in rules {

@@ -180,12 +180,17 @@ async fn accounts_and_rules_are_still_there() {
         let service = AuthService::with(authority);
         let basic = |login: &str| format!("Basic {}", STANDARD.encode(login));
         let header = basic(&format!("fixture:{PASSWORD}"));
-        let identity = service.check(Some(&header)).await.unwrap();
+        let identity = service.check(Some(&header), None).await.unwrap();
         let decided = identity.decide(Action::PushNew, &name("fixture/image"));
         assert!(decided.allowed, "{decided:?}");
         assert!(decided.reason.to_string().ends_with(RULE), "{decided:?}");
         assert!(!identity.may(Action::Delete, &name("fixture/image")));
-        assert!(service.check(Some(&basic("fixture:x"))).await.is_err());
+        assert!(
+            service
+                .check(Some(&basic("fixture:x")), None)
+                .await
+                .is_err()
+        );
         storage.close().await;
     }
 }
