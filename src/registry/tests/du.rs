@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::ghostbay::blob_key;
 use crate::ghostbay::catalog::Rows;
+use crate::ghostbay::engine::{CopyObjectRequest, PutObjectRequest, StorageEngine};
 use crate::ghostbay::pack::accounts::PACKS;
 use crate::registry::du::{Holder, Scope, Share};
 
@@ -185,4 +187,49 @@ async fn deleting_a_repository_frees_what_was_said() {
         assert_eq!(before - store.live_bytes(), frees, "{name}");
     }
     assert_eq!(store.live_bytes(), 0);
+}
+
+#[tokio::test]
+async fn bytes_that_an_object_beside_the_registry_holds_as_well_are_not_freed() {
+    let (store, a) = (store().await, repository("a"));
+    let config = store.push(&a, b"config").await;
+    let document = image(b"config", &[]);
+    store.put(&a, by_tag("v1"), &document).await.unwrap();
+    let copy = CopyObjectRequest {
+        source_bucket: store.options.bucket.clone(),
+        source_key: blob_key(&config),
+        bucket: "beside".to_owned(),
+        key: "copy".to_owned(),
+    };
+    store.storage.copy_object(copy).await.unwrap();
+    let share = &store.shares("a:v1")[0];
+    assert_eq!((share.exclusive_bytes, share.frees_bytes), (6, 0));
+    let before = store.live_bytes();
+    store.purge_repository(&a).await.unwrap();
+    assert_eq!(store.live_bytes(), before);
+}
+
+#[tokio::test]
+async fn manifests_and_what_no_repository_holds_are_told() {
+    let (store, ..) = filled().await;
+    let size = |config: &[u8], layers: &[&[u8]]| image(config, layers).to_string().len() as u64;
+    let one = size(b"config", &[b"common", b"only in one"]);
+    let two = size(b"config", &[b"common", b"only in two!"]);
+    let other = size(b"in b", &[b"common"]);
+    let bytes = Bytes::from_static(b"nobody's");
+    let request = PutObjectRequest {
+        bucket: store.options.bucket.clone(),
+        key: blob_key(&sha256(&bytes)),
+        content_type: String::new(),
+        content_length: Some(bytes.len() as u64),
+        data: stream::iter([Ok(bytes)]).boxed(),
+    };
+    let before = store.live_bytes();
+    store.storage.put_object(request).await.unwrap();
+    let shares = store.shares("");
+    let manifests: Vec<_> = shares.iter().map(|share| share.manifest_bytes).collect();
+    assert_eq!(manifests, [one + two + other, 0, one + two, other]);
+    assert_eq!(store.shares("a:two")[0].manifest_bytes, two);
+    assert_eq!(shares[1].exclusive_bytes, 8);
+    assert_eq!(shares[1].frees_bytes, store.live_bytes() - before);
 }
