@@ -53,7 +53,7 @@ impl DriftState {
 ///
 /// The registry is the one that a configuration without a single key gives, and nothing collects what
 /// it deletes: that is for a server of the store to do, or for `drift gc`. The paths are
-/// `/v2/...`, `/healthz` and `/readyz`; the router cannot be nested below a prefix, since
+/// `/v2/...`, `/healthz` and `/readyz`, and `/token` where there are accounts; the router cannot be nested below a prefix, since
 /// clients look for `/v2/` at the root.
 pub async fn create_drift_app_with_ghostbay_storage(
     storage: LocalStorageEngine,
@@ -129,6 +129,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let backups = scheduled(&config.backup, storage.clone(), stopping.clone());
     let pulls = registry.keep_pulls(stopping.clone());
     let uses = authority.keep_uses(stopping.clone());
+    let htpasswd = authority.keep_htpasswd(stopping.clone());
     let stopping_retention = stopping.clone();
     let retaining = async {
         if !config.server.read_only {
@@ -170,6 +171,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         backups,
         pulls,
         uses,
+        htpasswd,
         retaining,
         reclaiming,
         compacting,
@@ -305,6 +307,7 @@ pub fn authority(config: &Config, storage: &LocalStorageEngine) -> anyhow::Resul
     let options = AuthOptions {
         keys: config.storage.path.join(KEYS_DIRECTORY),
         rules: config.auth.rules.clone(),
+        htpasswd: config.auth.htpasswd.clone(),
         token_lifetime: config.auth.token_lifetime,
         bad_logins: BadLogins {
             by_address: NonZeroU32::new(config.auth.bad_logins_by_address),

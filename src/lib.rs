@@ -2,7 +2,7 @@
 
 #[cfg(feature = "server")]
 pub mod app;
-#[cfg(feature = "server")]
+#[cfg(feature = "auth")]
 pub mod auth;
 #[cfg(feature = "server")]
 pub mod cli;

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::directory::Directory;
+use super::htpasswd::Htpasswd;
 use super::initial::{self, INITIAL_ACCOUNT};
 use super::keyring::Keyring;
 use super::name::Name;
@@ -26,6 +27,8 @@ pub struct AuthOptions {
     pub keys: PathBuf,
     /// The rules of the configuration.
     pub rules: Vec<Rule>,
+    /// A file with further accounts.
+    pub htpasswd: Option<PathBuf>,
     /// For how long a signed token holds; at most [`LIFETIME_MAX`](super::LIFETIME_MAX).
     pub token_lifetime: Duration,
     /// How many failed logins are borne.
@@ -92,8 +95,9 @@ pub struct Authority {
     pub(super) catalog: Catalog,
     options: AuthOptions,
     directory: RwLock<Arc<Directory>>,
-    /// Held while a change is read back, so that an older state never follows a newer one.
-    reading: Mutex<()>,
+    /// The accounts of the file. Held while a change is read back, so that an older state never
+    /// follows a newer one.
+    htpasswd: Mutex<Htpasswd>,
     verifier: Verifier,
     verified: VerifiedLogins,
     pub(super) throttle: Throttle,
@@ -111,13 +115,20 @@ impl std::fmt::Debug for Authority {
 impl Authority {
     /// That of a store's catalog.
     pub fn open(catalog: Catalog, options: AuthOptions) -> Result<Self, AuthorityError> {
-        let directory = Directory::read(&catalog.read()?, &options.rules)?;
+        let htpasswd = match &options.htpasswd {
+            None => Htpasswd::default(),
+            Some(path) => Htpasswd::read(path).map_err(|source| AuthorityError::File {
+                path: path.clone(),
+                source,
+            })?,
+        };
+        let directory = Directory::read(&catalog.read()?, &options.rules, &htpasswd)?;
         Ok(Authority {
             catalog,
             throttle: Throttle::new(options.bad_logins),
             options,
             directory: RwLock::new(Arc::new(directory)),
-            reading: Mutex::default(),
+            htpasswd: Mutex::new(htpasswd),
             verifier: Verifier::start().map_err(AuthorityError::Threads)?,
             verified: VerifiedLogins::new()?,
             uses: TokenUses::default(),
@@ -156,20 +167,40 @@ impl Authority {
         Ok(id.unwrap_or_default())
     }
 
-    /// Commits a change, and has everything that is asked from then on meet it.
+    /// Commits a change, and has everything that is asked from then on meet it before it is answered
+    /// (ORDERING.md, O4).
     pub(super) async fn change<T, F>(&self, change: F) -> Result<T, AuthorityError>
     where
         F: Fn(&mut Transaction<'_>) -> Result<T, AuthorityError> + Send + 'static,
         T: Send + 'static,
     {
         let changed = self.catalog.transact(change).await?;
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = Arc::new(Directory::read(&self.catalog.read()?, &self.options.rules)?);
+        self.read_again(None)?;
+        Ok(changed)
+    }
+
+    /// Has everything that is asked from then on meet the accounts of the file.
+    pub(super) fn take_htpasswd(&self, read: Htpasswd) -> Result<(), CatalogError> {
+        self.read_again(Some(read))
+    }
+
+    fn read_again(&self, read: Option<Htpasswd>) -> Result<(), CatalogError> {
+        let mut htpasswd = self.htpasswd.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = read {
+            *htpasswd = read;
+        }
+        let rows = self.catalog.read()?;
+        let directory = Arc::new(Directory::read(&rows, &self.options.rules, &htpasswd)?);
         *self
             .directory
             .write()
             .unwrap_or_else(PoisonError::into_inner) = directory;
-        Ok(changed)
+        Ok(())
+    }
+
+    /// The file of accounts, if there is one.
+    pub(super) fn htpasswd_path(&self) -> Option<&Path> {
+        self.options.htpasswd.as_deref()
     }
 
     /// The name and stamp of the account that this password opens; `None` if it opens none, whether
@@ -191,8 +222,13 @@ impl Authority {
         if !self.verified.has(&login) {
             let admitted = self.throttle.admit(from, name);
             admitted.map_err(LoginRefused::Throttled)?;
-            let hash = known.as_ref().map(|(_, account)| account.password.as_str());
-            if !self.verifier.verify(password, hash).await? {
+            let hash = match &known {
+                Some((_, account)) => &account.password,
+                None => directory
+                    .stand_in(self.verified.number_of(name))
+                    .unwrap_or(&self.verifier.nobody),
+            };
+            if !self.verifier.verify(password, hash).await? || known.is_none() {
                 let tried = possible.as_ref().map(Name::as_str);
                 self.throttle.failed(from, tried);
                 return Ok(None);
@@ -202,8 +238,8 @@ impl Authority {
         Ok(known.and_then(|(name, account)| (!account.disabled).then_some((name, account.stamp))))
     }
 
-    /// Sees that there is a key to sign with, and somebody who can log in: makes the first account where there is none, with
-    /// a password that lies in a file; where that is.
+    /// Sees that there is a key to sign with, and somebody who can log in: makes the first account where
+    /// there is none, with a password that lies in a file; where that is.
     pub async fn begin(&self) -> Result<Option<PathBuf>, AuthorityError> {
         self.take_keys(Keyring::open(&self.options.keys))?;
         if !self.directory().accounts.is_empty() {
@@ -220,8 +256,8 @@ impl Authority {
                 .map_err(|error| AuthorityError::Invalid(error.to_string()))?
                 .map_err(|error| AuthorityError::Invalid(error.to_string()))?
         };
-        // Durable before the account is: a password that nobody can read any more would lock
-        // everybody out.
+        // Durable before the account's row is, as bytes are (ORDERING.md, O1): a password that nobody
+        // can read any more would lock everybody out.
         let path = self.write_secret(initial::INITIAL_PASSWORD_FILE, format!("{password}\n"))?;
         let row = self.new_account(hash, vec![super::policy::ADMINISTRATORS.to_owned()], true)?;
         self.change(move |transaction| Ok(transaction.put(&ACCOUNTS, &name, &row)?))

@@ -3,11 +3,14 @@
 //! The process that holds the data directory is the only one that changes them, so nothing has to be
 //! looked for: each change is committed, read back, and what is asked from then on meets it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::htpasswd::Htpasswd;
+use super::identity::stamp_of;
 use super::name::Name;
 use super::policy::{Action, Actions, NumberedRule, Policy, Rule};
 use super::tables::{ACCOUNTS, POLICY, PolicyRow, RuleNumber, TOKENS, TokenRow};
+use super::token;
 use crate::ghostbay::catalog::{CatalogError, Rows};
 use crate::oci::{Pattern, RepositoryName};
 
@@ -21,6 +24,18 @@ pub(super) struct Account {
     pub disabled: bool,
     /// What tells it from what it was before.
     pub stamp: u64,
+}
+
+impl Account {
+    /// That of a line of a file. Another hash is another account.
+    fn of_file(hash: &str) -> Self {
+        Account {
+            password: hash.to_owned(),
+            groups: Vec::new(),
+            disabled: false,
+            stamp: stamp_of(&token::hash(hash)),
+        }
+    }
 }
 
 /// What is known of a token.
@@ -72,13 +87,19 @@ pub(super) struct Directory {
     pub secrets: HashMap<[u8; 32], Name>,
     /// The accounts.
     pub accounts: HashMap<Name, Account>,
+    /// A hash of every cost that there is among theirs.
+    costs: Vec<String>,
     /// The rules.
     pub policy: Policy,
 }
 
 impl Directory {
     /// Reads it. An account or token whose row is damaged is none; damaged rules leave no policy.
-    pub fn read(rows: &impl Rows, configured: &[Rule]) -> Result<Self, CatalogError> {
+    pub fn read(
+        rows: &impl Rows,
+        configured: &[Rule],
+        htpasswd: &Htpasswd,
+    ) -> Result<Self, CatalogError> {
         let mut accounts = HashMap::new();
         for row in rows.scan_sound(&ACCOUNTS, &[], None)? {
             let (name, row) = row?;
@@ -90,6 +111,13 @@ impl Directory {
                 stamp: row.stamp,
             };
             accounts.insert(name, account);
+        }
+        for (name, hash) in &htpasswd.accounts {
+            if accounts.contains_key(name) {
+                tracing::warn!(account = %name, "an account of the htpasswd file is one of the store already");
+                continue;
+            }
+            accounts.insert(name.clone(), Account::of_file(hash));
         }
         let (mut tokens, mut secrets) = (HashMap::new(), HashMap::new());
         for row in rows.scan_sound(&TOKENS, &[], None)? {
@@ -114,12 +142,36 @@ impl Directory {
         };
         let configured = configured.to_vec();
         Ok(Directory {
+            costs: costs(accounts.values().map(|account| account.password.as_str())),
             tokens,
             secrets,
             accounts,
             policy: Policy { configured, kept },
         })
     }
+}
+
+impl Directory {
+    /// The hash that a password for an account which is not there is held against: of a cost that
+    /// some account's has, and for one name always the same. `number` is one that nobody can guess.
+    pub fn stand_in(&self, number: u64) -> Option<&str> {
+        let costs = self.costs.len() as u64;
+        let chosen = number.checked_rem(costs)?;
+        self.costs.get(chosen as usize).map(String::as_str)
+    }
+}
+
+/// One hash of each cost.
+fn costs<'a>(hashes: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let by_cost: BTreeMap<&str, &str> = hashes.map(|hash| (cost(hash), hash)).collect();
+    by_cost.into_values().map(str::to_owned).collect()
+}
+
+/// What of a hash says what it costs: `$2y$10`, `$argon2id$v=19$m=19456,t=2,p=1`.
+fn cost(hash: &str) -> &str {
+    let parts = if hash.starts_with("$2") { 3 } else { 4 };
+    let ends = hash.match_indices('$').nth(parts);
+    ends.map_or(hash, |(end, _)| &hash[..end])
 }
 
 /// The rules of the catalog. One that cannot be read is an error: it may be a denial.

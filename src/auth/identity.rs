@@ -237,9 +237,10 @@ impl Identity {
         self.decide_unscoped(Action::Pull, repository).allowed
     }
 
-    /// A token for what of the scope they may do; `None` where login is switched off.
+    /// A token for what of the scope they may do; `None` where login is switched off, and for whoever
+    /// came by such a token: it would live for as long as it is asked for again.
     pub fn sign(&self, scope: Scope) -> Option<(Result<Signed, SignError>, Scope)> {
-        let known = self.known.as_ref()?;
+        let known = self.known.as_ref().filter(|known| known.scope.is_none())?;
         let given = scope.narrowed(|action, name| self.may(action, name));
         let given = Scope {
             catalog: given.catalog && self.decide_listing().allowed,

@@ -3,7 +3,8 @@
 //! * [`AuthService`]: whom a request comes from; [`Identity`]: what they may, asked anew each time
 //! * [`Authority`]: the accounts and the policy of a store; `directory`: their state in memory
 //! * [`policy`]: rules and decisions
-//! * `credentials`, `password`, `verified`: the header, and what a login costs
+//! * [`credentials`], [`password`], `verified`: the header, and what a login costs; [`htpasswd`]: accounts
+//!   in a file
 //! * `throttle`: who fails to log in waits; [`rate`]: so many a while for each of many
 //! * [`token`]: secrets for machines; `bearer`, [`scope`], `keyring`: signed tokens of a few minutes
 //! * `initial`, `secret`: what is made up, and where it lies
@@ -14,8 +15,9 @@
 mod authority;
 mod bearer;
 pub mod command;
-mod credentials;
+pub mod credentials;
 mod directory;
+pub mod htpasswd;
 mod identity;
 mod initial;
 mod keyring;

@@ -19,6 +19,9 @@ pub const PASSWORD_BYTES_MAX: usize = 1024;
 /// Shortest password that an account can get, in characters.
 pub const PASSWORD_CHARS_MIN: usize = 8;
 
+/// What bcrypt sees of a password, in bytes.
+const BCRYPT_BYTES_MAX: usize = 72;
+
 /// Logins that wait for their turn.
 const WAITING_MAX: usize = 256;
 
@@ -59,6 +62,12 @@ pub fn is_hash(text: &str) -> bool {
 }
 
 fn fits(password: &str, hash: &str) -> bool {
+    if hash.starts_with("$2") {
+        // bcrypt sees 72 bytes, and those as a ring that a NUL closes: what is longer, or has one in it,
+        // would be the same as another password.
+        let is_whole = password.len() <= BCRYPT_BYTES_MAX && !password.contains('\0');
+        return is_whole && bcrypt::verify(password, hash).unwrap_or(false);
+    }
     PasswordHash::new(hash).is_ok_and(|hash| {
         Argon2::default()
             .verify_password(password.as_bytes(), &hash)
@@ -81,7 +90,7 @@ struct Job {
 pub struct Verifier {
     queue: SyncSender<Job>,
     /// What a password is held against where there is no account, so that it takes as long.
-    nobody: String,
+    pub nobody: String,
 }
 
 impl Verifier {
@@ -100,20 +109,19 @@ impl Verifier {
         Ok(Verifier { queue, nobody })
     }
 
-    /// Whether the password is that of the hash; without a hash it is not, after the same work.
-    pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, Busy> {
+    /// Whether the password is that of the hash. A password that nobody can have is not, at once.
+    pub async fn verify(&self, password: &str, hash: &str) -> Result<bool, Busy> {
         if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
             return Ok(false);
         }
         let (answer, verified) = oneshot::channel();
         let job = Job {
             password: password.to_owned(),
-            hash: hash.unwrap_or(&self.nobody).to_owned(),
+            hash: hash.to_owned(),
             answer,
         };
         self.queue.try_send(job).map_err(|_| Busy)?;
-        let fits = verified.await.map_err(|_| Busy)?;
-        Ok(fits && hash.is_some())
+        verified.await.map_err(|_| Busy)
     }
 }
 
@@ -140,7 +148,7 @@ mod tests {
         let verifier = Verifier::start().unwrap();
         let hash = hash("correct horse").unwrap();
         assert!(is_hash(&hash));
-        assert!(verifier.verify("correct horse", Some(&hash)).await.unwrap());
+        assert!(verifier.verify("correct horse", &hash).await.unwrap());
         for wrong in [
             "",
             "correct hors",
@@ -148,11 +156,23 @@ mod tests {
             "CORRECT HORSE",
             "päßwörd\0",
         ] {
-            assert!(!verifier.verify(wrong, Some(&hash)).await.unwrap());
+            assert!(!verifier.verify(wrong, &hash).await.unwrap());
         }
-        // Neither is what nobody has.
-        assert!(!verifier.verify("nobody has this", None).await.unwrap());
-        assert!(!verifier.verify("correct horse", Some("")).await.unwrap());
+        assert!(!verifier.verify("correct horse", "").await.unwrap());
+        let short = "x".repeat(72);
+        let hash = bcrypt::hash(&short, 4).unwrap();
+        assert!(verifier.verify(&short, &hash).await.unwrap());
+        let ring = bcrypt::hash("abc", 4).unwrap();
+        assert!(verifier.verify("abc", &ring).await.unwrap());
+        assert!(!verifier.verify("abc\0abc", &ring).await.unwrap());
+        for wrong in [
+            "y".to_owned(),
+            short.clone() + "x",
+            short.clone() + "\0",
+            "\0".to_owned(),
+        ] {
+            assert!(!verifier.verify(&wrong, &hash).await.unwrap());
+        }
     }
 
     #[test]
@@ -169,7 +189,9 @@ mod tests {
         let logins: Vec<_> = (0..2 * WAITING_MAX)
             .map(|_| {
                 let verifier = verifier.clone();
-                tokio::spawn(async move { verifier.verify("wrong password", None).await })
+                tokio::spawn(
+                    async move { verifier.verify("wrong password", &verifier.nobody).await },
+                )
             })
             .collect();
         let mut turned_away = 0;

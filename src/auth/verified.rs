@@ -50,6 +50,13 @@ impl VerifiedLogins {
         Login(login)
     }
 
+    /// A number that belongs to the name, and that nobody can guess.
+    pub fn number_of(&self, name: &str) -> u64 {
+        let mut number = [0; 8];
+        number.copy_from_slice(&hmac::sign(&self.key, name.as_bytes()).as_ref()[..8]);
+        u64::from_le_bytes(number)
+    }
+
     /// Whether it was verified a short while ago.
     pub fn has(&self, login: &Login) -> bool {
         let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);

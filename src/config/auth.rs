@@ -1,5 +1,6 @@
 //! `[auth]`: whether a login is asked for, and who may do what.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct AuthConfig {
     /// allows is denied.
     #[serde(deserialize_with = "rules::list")]
     pub rules: Vec<Rule>,
+    /// A file with further accounts, of lines `name:hash` with hashes of bcrypt or argon2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub htpasswd: Option<PathBuf>,
     /// For how long a signed token holds, which a client gets for a login.
     #[serde(with = "scalar::duration")]
     pub token_lifetime: Duration,
@@ -40,6 +44,7 @@ impl Default for AuthConfig {
         AuthConfig {
             enabled: None,
             rules: Vec::new(),
+            htpasswd: None,
             token_lifetime: Duration::from_secs(300),
             bad_logins_by_address: 20,
             bad_logins_by_account: 100,

@@ -129,6 +129,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_AUTH_BAD_LOGINS_BY_ADDRESS", "5"),
             ("DRIFT_AUTH_BAD_LOGINS_BY_ACCOUNT", "6"),
             ("DRIFT_AUTH_TOKEN_LIFETIME", "10m"),
+            ("DRIFT_AUTH_HTPASSWD", "htpasswd"),
             ("DRIFT_SERVER_EXTERNAL_URL", "https://registry.example.com"),
             ("DRIFT_SERVER_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8"),
             (
@@ -218,6 +219,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
         },
         auth: AuthConfig {
             rules: vec!["deny everybody delete prod/**".parse().unwrap()],
+            htpasswd: Some(PathBuf::from("htpasswd")),
             token_lifetime: Duration::from_secs(600),
             bad_logins_by_address: 5,
             bad_logins_by_account: 6,

@@ -24,10 +24,13 @@ use super::{Api, health, token};
 pub fn embeddable(api: Api) -> Router {
     // One handler for all of it: `Route` knows the paths. The patterns only keep what is
     // somebody else's from coming here when the router is merged into theirs.
-    Router::new()
+    let router = match api.auth.makes_tokens() {
+        true => Router::new().route(TOKEN_PATH, any(serve)),
+        false => Router::new(),
+    };
+    router
         .route("/healthz", any(serve))
         .route("/readyz", any(serve))
-        .route(TOKEN_PATH, any(serve))
         .route("/v2", any(serve))
         .route("/v2/", any(serve))
         .route("/v2/{*rest}", any(serve))

@@ -257,3 +257,65 @@ async fn a_thousand_bad_logins_at_once_do_not_stand_in_the_way_of_pulls() {
     let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kib < 256 << 10, "{kib} KiB at the peak");
 }
+
+#[tokio::test]
+async fn accounts_of_a_file_come_and_go_with_its_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("htpasswd");
+    let line =
+        |name: &str, password: &str| format!("{name}:{}\n", bcrypt::hash(password, 5).unwrap());
+    let argon2 = drift::auth::password::hash("the words of bob").unwrap();
+    let write = |text: String| std::fs::write(&file, text).unwrap();
+    write(line("alice", "secret") + &format!("bob:{argon2}\nadmin:plain\n"));
+    let file = file.to_str().unwrap();
+    let place = Place::with(
+        &[("DRIFT_AUTH_HTPASSWD", file)],
+        &[
+            "allow user:alice pull,push team/**",
+            "allow user:bob pull team/**",
+        ],
+    );
+    // There are accounts, so that the start made none; a hash that is none opens nothing.
+    let made = place
+        .registry
+        .server
+        .directory()
+        .join("drift-data/keys/initial-admin-password");
+    assert!(!made.exists());
+    place
+        .get(&basic("admin", "plain"), "/v2/")
+        .await
+        .expect(401);
+    place.registry.server.wait_for_log("a line is left out");
+    assert!(!place.registry.server.log().contains("plain"));
+
+    let (alice, bob) = (basic("alice", "secret"), basic("bob", "the words of bob"));
+    place.push_blob(&alice, "team/a", b"x").await.expect(201);
+    place.get(&bob, "/v2/team/a/tags/list").await.expect(200);
+    place.push_blob(&bob, "team/a", b"y").await.expect(403);
+    // bcrypt sees 72 bytes, and a longer password is not its beginning (RUSTSEC-2026-0199).
+    let long = "x".repeat(72);
+    write(line("alice", &long));
+    place.soon(&basic("alice", &long), "/v2/", 200).await;
+    place.get(&alice, "/v2/").await.expect(401);
+    place.get(&bob, "/v2/").await.expect(401);
+    for password in [
+        long.clone() + "x",
+        long.clone() + "\0",
+        "ä".repeat(40),
+        String::new(),
+    ] {
+        place
+            .get(&basic("alice", &password), "/v2/")
+            .await
+            .expect(401);
+    }
+    let signed = place
+        .token(&basic("alice", &long), &["repository:team/a:pull"])
+        .await;
+    let signed = crate::place::bearer(&signed);
+    place.get(&signed, "/v2/team/a/tags/list").await.expect(200);
+    std::fs::remove_file(file).unwrap();
+    place.soon(&signed, "/v2/team/a/tags/list", 401).await;
+    place.get(&basic("alice", &long), "/v2/").await.expect(401);
+}

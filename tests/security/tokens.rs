@@ -150,6 +150,11 @@ async fn a_token_is_for_what_was_asked_and_may_be_done() {
         .send(&by_token, "POST", &mount("team/a"), &[], "")
         .await
         .expect(201);
+    // By a token no other is to be had, neither a broader one nor a later one.
+    place
+        .get(&by_token, "/token?scope=repository:team/a:pull")
+        .await
+        .expect_error(401, "UNAUTHORIZED");
     // The catalogue takes its own scope.
     place.get(&by_token, "/v2/_catalog").await.expect(401);
     let token = place.token(&alice, &["registry:catalog:*"]).await;

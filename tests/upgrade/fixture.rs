@@ -160,6 +160,7 @@ pub fn authority(storage: &LocalStorageEngine, directory: &Path) -> Authority {
     let options = AuthOptions {
         keys: directory.join("keys"),
         rules: Vec::new(),
+        htpasswd: None,
         token_lifetime: std::time::Duration::from_secs(300),
         bad_logins: Default::default(),
     };
