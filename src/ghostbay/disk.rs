@@ -3,14 +3,19 @@
 //! All offsets and lengths are in bytes.
 
 use std::any::Any;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::error::StorageError;
 use super::lock::DirectoryLock;
+
+/// A store's files and directories are their owner's alone: what is in them is others' images, and
+/// hashes of passwords.
+pub(super) const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// Every place where something is made durable, by what rests on it. Each sync names its own, so
 /// that a test can take one away and see that it is missed.
@@ -134,7 +139,8 @@ impl Disk for OsDisk {
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(DIRECTORY_MODE).create(path)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -154,6 +160,7 @@ impl Disk for OsDisk {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(FILE_MODE)
             .open(path)?;
         Ok(Arc::new(OsFile(file)))
     }

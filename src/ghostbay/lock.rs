@@ -2,8 +2,10 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::disk::FILE_MODE;
 use super::error::StorageError;
 
 /// Name of the file that the owner holds locked.
@@ -28,6 +30,7 @@ impl DirectoryLock {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(FILE_MODE)
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {

@@ -1,9 +1,38 @@
+use std::os::unix::fs::PermissionsExt;
+
 use drift::digest::Algorithm;
 use drift::ghostbay::engine::{GetObjectRequest, StorageEngine};
 use drift::ghostbay::uploads::Append;
 use drift::ghostbay::{EngineOptions, LocalStorageEngine, StorageError};
 
 use crate::support::*;
+
+#[tokio::test]
+async fn what_a_store_is_made_of_is_its_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("new/store");
+    let engine = open(&store).await;
+    put(&engine, "things", "small", &pattern(1, 1000)).await;
+    put(&engine, "things", "large", &pattern(2, 2_000_000)).await;
+    engine.ready().await.unwrap();
+    engine.close().await;
+    let mut looked_at = vec![directory.path().join("new")];
+    let mut files = 0;
+    while let Some(path) = looked_at.pop() {
+        let found = path.metadata().unwrap();
+        let mode = found.permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+        match found.is_dir() {
+            true => looked_at.extend(
+                std::fs::read_dir(&path)
+                    .unwrap()
+                    .map(|it| it.unwrap().path()),
+            ),
+            false => files += 1,
+        }
+    }
+    assert!(files > 4, "{files} files");
+}
 
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
