@@ -67,18 +67,13 @@ fn log_frame(bytes: &[u8]) {
         return;
     };
     assert_eq!(chain, crc);
-    if read.last {
-        let mut written = Vec::new();
-        frame::FrameWriter::new(7).transaction(
-            read.sequence,
-            read.time_ms,
-            &read.changes,
-            &mut written,
-        );
-        let (header, payload) = written.split_first_chunk().expect("a frame has a header");
-        let mut chain = 7;
-        assert_eq!(frame::decode(&mut chain, header, payload), Ok(read));
-    }
+    let rows = read.changes.iter();
+    let rows = rows.map(|(key, value)| (key.as_slice(), value.as_deref()));
+    let mut written = Vec::new();
+    frame::FrameWriter::new(7).frame(read.sequence, read.time_ms, rows, read.end, &mut written);
+    let (header, payload) = written.split_first_chunk().expect("a frame has a header");
+    let mut chain = 7;
+    assert_eq!(frame::decode(&mut chain, header, payload), Ok(read));
 }
 
 fn running_hash(bytes: &[u8]) {
