@@ -1,5 +1,7 @@
 //! Doing what is due, in transactions so short that nobody waits for them long.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -15,13 +17,13 @@ use crate::registry::tombstones::{self, Edges};
 use crate::registry::{Registry, RegistryError, blobs, repositories, unreferenced};
 
 /// Rows of the queue, or manifests and their edges, that one transaction takes.
-const BATCH_ROWS_MAX: usize = 128;
+const BATCH_ROWS_MAX: usize = 512;
 
 /// As [`BATCH_ROWS_MAX`], of the shortest transactions.
 pub(super) const BATCH_ROWS_MIN: usize = 8;
 
-/// A transaction that takes longer is followed by one of half its rows: others wait for it.
-const BATCH_TIME: Duration = Duration::from_millis(20);
+/// One that keeps the committer for longer is followed by one of half its rows: others wait for it.
+const BATCH_TIME: Duration = Duration::from_millis(10);
 
 /// The longest pause between two transactions.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
@@ -29,21 +31,44 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// What is known of the room on the disk is so old at most.
 const ROOM_HELD: Duration = Duration::from_secs(1);
 
-/// How much one transaction takes, by how long the last ones took.
+/// How much one transaction takes, by how long the last ones kept the committer. How long they waited
+/// for others does not count: on a busy server that would make them ever smaller, until more is deleted
+/// than is taken.
 struct Pace {
     rows: usize,
+    kept: Kept,
+}
+
+/// For how long the work of a transaction kept the committer, in microseconds.
+#[derive(Clone, Default)]
+struct Kept(Arc<AtomicU64>);
+
+impl Kept {
+    /// Does work in the committer, and notes how long that took.
+    fn by<T>(&self, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = work();
+        let took = began.elapsed().as_micros() as u64;
+        self.0.fetch_add(took, Ordering::Relaxed);
+        done
+    }
+
+    fn take(&self) -> Duration {
+        Duration::from_micros(self.0.swap(0, Ordering::Relaxed))
+    }
 }
 
 impl Pace {
     fn new() -> Self {
         Pace {
-            rows: BATCH_ROWS_MAX / 2,
+            rows: BATCH_ROWS_MAX / 4,
+            kept: Kept::default(),
         }
     }
 
     /// Leaves the committer to others for as long as it was kept busy.
-    fn pause(&mut self, began: Instant) {
-        let took = began.elapsed();
+    fn pause(&mut self) {
+        let took = self.kept.take();
         self.rows = match took > BATCH_TIME {
             true => (self.rows / 2).max(BATCH_ROWS_MIN),
             false => (self.rows * 5 / 4).min(BATCH_ROWS_MAX),
@@ -67,8 +92,8 @@ pub(super) fn cycle(
         }
     };
     let mut pace = Pace::new();
-    batches(stop, &mut pace, &mut told, |rows_max| {
-        purge_batch(registry, moment, rows_max, false)
+    batches(stop, &mut pace, &mut told, |rows_max, kept| {
+        purge_batch(registry, moment, rows_max, false, kept)
     })?;
     let clock_ms = registry.gc.clock_ms();
     registry.gc.leases.expire(clock_ms, moment.grace_ms);
@@ -83,15 +108,14 @@ fn batches(
     stop: &CancellationToken,
     pace: &mut Pace,
     told: &mut dyn FnMut(Vec<Item>),
-    take: impl Fn(usize) -> Result<Option<Vec<Item>>, RegistryError>,
+    take: impl Fn(usize, &Kept) -> Result<Option<Vec<Item>>, RegistryError>,
 ) -> Result<(), RegistryError> {
     while !stop.is_cancelled() {
-        let began = Instant::now();
-        match take(pace.rows)? {
+        match take(pace.rows, &pace.kept)? {
             Some(items) => told(items),
             None => break,
         }
-        pace.pause(began);
+        pace.pause();
     }
     Ok(())
 }
@@ -104,9 +128,9 @@ fn take_queue(
     pace: &mut Pace,
     told: &mut dyn FnMut(Vec<Item>),
 ) -> Result<(), RegistryError> {
-    batches(stop, pace, told, |rows_max| {
+    batches(stop, pace, told, |rows_max, kept| {
         match registry.all_leased_ms(moment) {
-            None => queue_batch(registry, moment, rows_max),
+            None => queue_batch(registry, moment, rows_max, kept),
             Some(_) => Ok(None),
         }
     })
@@ -128,7 +152,7 @@ fn make_room(
         && registry.storage.pressure()
         && registry.all_leased_ms(moment).is_none()
     {
-        match purge_batch(registry, &early, BATCH_ROWS_MIN, true)? {
+        match purge_batch(registry, &early, BATCH_ROWS_MIN, true, &pace.kept)? {
             Some(items) => told(items),
             None => break,
         }
@@ -146,6 +170,7 @@ fn purge_batch(
     moment: &Moment,
     rows_max: usize,
     early: bool,
+    kept: &Kept,
 ) -> Result<Option<Vec<Item>>, RegistryError> {
     let mut batch: Vec<(MomentKey, Edges)> = Vec::new();
     let mut weight = 0;
@@ -163,24 +188,32 @@ fn purge_batch(
     if batch.is_empty() {
         return Ok(None);
     }
-    let purged = registry.storage.catalog().transact_blocking(
-        move |transaction| -> Result<Vec<Item>, CatalogError> {
-            let mut items = Vec::new();
-            for (row, edges) in &batch {
-                // It may have come back, or been deleted again, since it was looked for.
-                let tombstone = tombstones::tombstone(transaction, &row.content)?;
-                match tombstone.filter(|tombstone| tombstone.deleted_ms == row.at_ms) {
-                    Some(tombstone) => {
-                        items.push(plan::purge_item(&row.content, &tombstone, early));
-                        tombstones::purge(transaction, &row.content, edges)?;
-                    }
-                    None => transaction.delete(&DELETED_BY_TIME, row).map(drop)?,
-                }
-            }
-            Ok(items)
-        },
-    )??;
+    let kept = kept.clone();
+    let purged = registry
+        .storage
+        .catalog()
+        .transact_blocking(move |transaction| kept.by(|| purge(transaction, &batch, early)))??;
     Ok(Some(purged))
+}
+
+fn purge(
+    transaction: &mut Transaction<'_>,
+    batch: &[(MomentKey, Edges)],
+    early: bool,
+) -> Result<Vec<Item>, CatalogError> {
+    let mut items = Vec::new();
+    for (row, edges) in batch {
+        // It may have come back, or been deleted again, since it was looked for.
+        let tombstone = tombstones::tombstone(transaction, &row.content)?;
+        match tombstone.filter(|tombstone| tombstone.deleted_ms == row.at_ms) {
+            Some(tombstone) => {
+                items.push(plan::purge_item(&row.content, &tombstone, early));
+                tombstones::purge(transaction, &row.content, edges)?;
+            }
+            None => transaction.delete(&DELETED_BY_TIME, row).map(drop)?,
+        }
+    }
+    Ok(items)
 }
 
 /// Takes the front of the queue, as far as it is due; `None` if nothing is.
@@ -188,6 +221,7 @@ fn queue_batch(
     registry: &Registry,
     moment: &Moment,
     rows_max: usize,
+    kept: &Kept,
 ) -> Result<Option<Vec<Item>>, RegistryError> {
     let due: Vec<MomentKey> = {
         let rows = registry.storage.catalog().read()?;
@@ -207,18 +241,22 @@ fn queue_batch(
     let condemned = leases.condemn(digests, registry.gc.clock_ms(), moment.grace_ms);
     let is_condemned = condemned.test();
     let (bucket, now_ms) = (registry.options.bucket.clone(), moment.now_ms);
-    let taken = registry.storage.catalog().transact_blocking(
-        move |transaction| -> Result<Vec<Item>, CatalogError> {
-            let mut items = Vec::new();
-            for row in &due {
-                let is_leased = |digest: &_| !is_condemned(digest);
-                let verdict = plan::judge(transaction, row, |_| Ok(true), is_leased)?;
-                let bytes = apply(transaction, row, &verdict, &bucket, now_ms)?;
-                items.extend(plan::item(&row.content, &verdict, bytes));
-            }
-            Ok(items)
-        },
-    )??;
+    let kept = kept.clone();
+    let taken = registry
+        .storage
+        .catalog()
+        .transact_blocking(move |transaction| {
+            kept.by(|| -> Result<Vec<Item>, CatalogError> {
+                let mut items = Vec::new();
+                for row in &due {
+                    let is_leased = |digest: &_| !is_condemned(digest);
+                    let verdict = plan::judge(transaction, row, |_| Ok(true), is_leased)?;
+                    let bytes = apply(transaction, row, &verdict, &bucket, now_ms)?;
+                    items.extend(plan::item(&row.content, &verdict, bytes));
+                }
+                Ok(items)
+            })
+        })??;
     drop(condemned);
     Ok(Some(taken))
 }
@@ -250,5 +288,26 @@ fn apply(
             repositories::leave(transaction, &key.repository)?;
             Ok(bytes)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a busy server each commit waits for others. Batches that shrank by that were outrun by
+    /// deletes, until a collection took minutes.
+    #[test]
+    fn only_what_keeps_the_committer_makes_batches_smaller() {
+        let mut pace = Pace::new();
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(1));
+            pace.kept.by(|| ());
+            pace.pause();
+        }
+        assert_eq!(pace.rows, BATCH_ROWS_MAX);
+        pace.kept.by(|| std::thread::sleep(2 * BATCH_TIME));
+        pace.pause();
+        assert_eq!(pace.rows, BATCH_ROWS_MAX / 2);
     }
 }
