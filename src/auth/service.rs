@@ -68,17 +68,24 @@ impl AuthService {
         }
     }
 
-    /// Who is behind a request with this `Authorization` header, which came `from` there. Without one it is somebody who has
-    /// not logged in, and may do what the policy lets strangers do.
+    /// Whom logins are looked up with; `None` where login is switched off.
+    fn authority(&self) -> Result<Option<&Arc<Authority>>, AuthError> {
+        match &self.mode {
+            Mode::Closed => Err(AuthError::Unauthenticated),
+            Mode::Open => Ok(None),
+            Mode::Login(authority) => Ok(Some(authority)),
+        }
+    }
+
+    /// Who is behind a request with this `Authorization` header, which came `from` there. Without one
+    /// it is somebody who has not logged in, and may do what the policy lets strangers do.
     pub async fn check(
         &self,
         authorization: Option<&str>,
         from: Option<IpAddr>,
     ) -> Result<Identity, AuthError> {
-        let authority = match &self.mode {
-            Mode::Closed => return Err(AuthError::Unauthenticated),
-            Mode::Open => return Ok(Identity::everything()),
-            Mode::Login(authority) => authority,
+        let Some(authority) = self.authority()? else {
+            return Ok(Identity::everything());
         };
         let Some(authorization) = authorization else {
             return Ok(Identity::of(authority.clone(), Principal::Anonymous));
@@ -102,10 +109,8 @@ impl AuthService {
         password: &str,
         from: Option<IpAddr>,
     ) -> Result<Identity, AuthError> {
-        let authority = match &self.mode {
-            Mode::Closed => return Err(AuthError::Unauthenticated),
-            Mode::Open => return Ok(Identity::everything()),
-            Mode::Login(authority) => authority,
+        let Some(authority) = self.authority()? else {
+            return Ok(Identity::everything());
         };
         let principal = match password.starts_with(TOKEN_PREFIX) {
             true => {
