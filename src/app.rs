@@ -20,7 +20,8 @@ use crate::ghostbay::{EngineOptions, LocalStorageEngine};
 use crate::ghostbay::{abandoned, compact, reclaim};
 use crate::http::admin::{self, AdminApi, AdminSocket};
 use crate::http::transport::{
-    self, ListenError, Listener, Timeouts, Tls, TransportOptions, connections_possible,
+    self, Clients, ListenError, Listener, Timeouts, Tls, TlsFiles, TransportOptions,
+    connections_possible,
 };
 use crate::http::{self, Api, Limits, OriginOptions, RequestLimits};
 use crate::registry::check::{Depth, Repairs, VerifyOptions};
@@ -308,6 +309,7 @@ pub fn authority(config: &Config, storage: &LocalStorageEngine) -> anyhow::Resul
         keys: config.storage.path.join(KEYS_DIRECTORY),
         rules: config.auth.rules.clone(),
         htpasswd: config.auth.htpasswd.clone(),
+        clients: config.tls.clients.clone(),
         token_lifetime: config.auth.token_lifetime,
         bad_logins: BadLogins {
             by_address: NonZeroU32::new(config.auth.bad_logins_by_address),
@@ -375,8 +377,14 @@ fn tls(config: &Config) -> anyhow::Result<Option<Arc<Tls>>> {
     let Some((cert, key)) = config.tls.files() else {
         return Ok(None);
     };
-    let tls = Tls::load(cert, key)
-        .context("see [tls] cert and key (variables DRIFT_TLS_CERT and DRIFT_TLS_KEY)")?;
+    let clients = config.tls.client_ca.clone().map(|authorities| Clients {
+        authorities,
+        required: config.tls.client_required,
+    });
+    let tls = Tls::load(TlsFiles { cert, key, clients }).context(
+        "see [tls] cert, key and client_ca (variables DRIFT_TLS_CERT, DRIFT_TLS_KEY, \
+         DRIFT_TLS_CLIENT_CA)",
+    )?;
     Ok(Some(Arc::new(tls)))
 }
 

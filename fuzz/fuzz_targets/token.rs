@@ -23,6 +23,7 @@ fn service() -> &'static (Runtime, AuthService) {
                 keys: directory.join("keys"),
                 rules: Vec::new(),
                 htpasswd: None,
+                clients: Vec::new(),
                 token_lifetime: std::time::Duration::from_secs(300),
                 bad_logins: BadLogins::default(),
             };

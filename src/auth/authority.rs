@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::certificate::ClientRule;
 use super::directory::Directory;
 use super::htpasswd::Htpasswd;
 use super::initial::{self, INITIAL_ACCOUNT};
@@ -29,6 +30,8 @@ pub struct AuthOptions {
     pub rules: Vec<Rule>,
     /// A file with further accounts.
     pub htpasswd: Option<PathBuf>,
+    /// Which client certificates are whose.
+    pub clients: Vec<ClientRule>,
     /// For how long a signed token holds; at most [`LIFETIME_MAX`](super::LIFETIME_MAX).
     pub token_lifetime: Duration,
     /// How many failed logins are borne.
@@ -150,6 +153,10 @@ impl Authority {
 
     pub(super) fn token_lifetime(&self) -> Duration {
         self.options.token_lifetime
+    }
+
+    pub(super) fn client_rules(&self) -> &[ClientRule] {
+        &self.options.clients
     }
 
     /// Makes a new key to sign tokens with; those that older ones signed hold until they expire.

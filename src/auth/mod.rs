@@ -5,6 +5,7 @@
 //! * [`policy`]: rules and decisions
 //! * [`credentials`], [`password`], `verified`: the header, and what a login costs; [`htpasswd`]: accounts
 //!   in a file
+//! * [`ClientCertificate`]: whoever shows one instead of a password
 //! * `throttle`: who fails to log in waits; [`rate`]: so many a while for each of many
 //! * [`token`]: secrets for machines; `bearer`, [`scope`], `keyring`: signed tokens of a few minutes
 //! * `initial`, `secret`: what is made up, and where it lies
@@ -14,6 +15,7 @@
 
 mod authority;
 mod bearer;
+mod certificate;
 pub mod command;
 pub mod credentials;
 mod directory;
@@ -35,6 +37,7 @@ mod verified;
 
 pub use authority::{AuthOptions, Authority, AuthorityError};
 pub use bearer::{SignError, Signed};
+pub use certificate::{ClientCertificate, ClientRule};
 pub use identity::Identity;
 pub use initial::INITIAL_PASSWORD_FILE;
 pub use keyring::LIFETIME_MAX;

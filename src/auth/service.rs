@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::authority::{Authority, LoginRefused};
+use super::certificate::ClientCertificate;
 use super::credentials::Credentials;
 use super::identity::{self, Identity, Principal};
 use super::token::TOKEN_PREFIX;
@@ -99,6 +100,19 @@ impl AuthService {
                 authority.verify(&token).ok_or(AuthError::Unauthenticated)
             }
         }
+    }
+
+    /// Who is behind a request without an `Authorization` header, on a connection that began with this
+    /// certificate. One that is no account's is as good as none.
+    pub fn check_certificate(
+        &self,
+        certificate: &ClientCertificate,
+    ) -> Result<Identity, AuthError> {
+        let Some(authority) = self.authority()? else {
+            return Ok(Identity::everything());
+        };
+        let known = authority.of_certificate(certificate);
+        Ok(known.unwrap_or_else(|| Identity::of(authority.clone(), Principal::Anonymous)))
     }
 
     /// Who logs in by a name and a password. A token may stand in for the password, and then the name

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::*;
+use crate::auth::ClientRule;
 
 /// Reads `file` (none if empty) under `variables`.
 fn read(file: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -101,6 +102,12 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_SERVER_READ_ONLY", "true"),
             ("DRIFT_TLS_CERT", "12"),
             ("DRIFT_TLS_KEY", "key"),
+            ("DRIFT_TLS_CLIENT_CA", "ca"),
+            ("DRIFT_TLS_CLIENT_REQUIRED", "true"),
+            (
+                "DRIFT_TLS_CLIENTS",
+                "[{ name = \"edge-*\", account = \"edge\" }]",
+            ),
             ("DRIFT_STORAGE_BACKEND", "ghostbay"),
             // Text that looks like something else stays text.
             ("DRIFT_STORAGE_PATH", "1234"),
@@ -172,6 +179,12 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
         tls: TlsConfig {
             cert: Some(PathBuf::from("12")),
             key: Some(PathBuf::from("key")),
+            client_ca: Some(PathBuf::from("ca")),
+            client_required: true,
+            clients: vec![ClientRule {
+                name: "edge-*".parse().unwrap(),
+                account: "edge".parse().unwrap(),
+            }],
         },
         storage: StorageConfig {
             backend: Backend::GhostBay,

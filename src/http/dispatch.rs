@@ -1,14 +1,16 @@
 //! From a route and a method to the handler that answers them: the whole API on one screen.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use crate::auth::policy::Reason;
-use crate::auth::{AuthError, Identity};
+use crate::auth::{AuthError, ClientCertificate, Identity};
 use crate::oci::ErrorCode;
 
 use super::challenge::Challenge;
@@ -69,10 +71,9 @@ async fn serve(State(api): State<Api>, mut request: Request) -> Response {
 
 async fn answer(api: &Api, target: Target, request: Request) -> Result<Response, ApiError> {
     let is_probe = target.as_ref().is_ok_and(Route::is_probe);
-    let peer = request.extensions().get::<Peer>().copied();
     let caller = match is_probe {
         true => None,
-        false => Some(caller(api, request.headers(), peer).await?),
+        false => Some(caller(api, request.headers(), request.extensions()).await?),
     };
     let actor = caller.as_ref().and_then(Identity::actor);
     let answered = admit(api, caller, target, request).await;
@@ -160,14 +161,23 @@ async fn handle(
 }
 
 /// Who asks, if it is not the one request too many.
-async fn caller(api: &Api, headers: &HeaderMap, peer: Option<Peer>) -> Result<Identity, ApiError> {
-    let from = api.origin.client(headers, peer);
+async fn caller(
+    api: &Api,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Identity, ApiError> {
+    let from = api
+        .origin
+        .client(headers, extensions.get::<Peer>().copied());
     let too_many = |wait| ApiError::too_many("too many requests; come back later", wait);
     api.limits.count_from(from).map_err(too_many)?;
     let mut presented = headers.get_all(AUTHORIZATION).iter();
     let authorization = presented.next().map(HeaderValue::to_str);
     let caller = match (authorization, presented.next()) {
-        (None, _) => api.auth.check(None, from).await?,
+        (None, _) => match extensions.get::<Arc<ClientCertificate>>() {
+            Some(certificate) => api.auth.check_certificate(certificate)?,
+            None => api.auth.check(None, from).await?,
+        },
         (Some(Ok(text)), None) => api.auth.check(Some(text), from).await?,
         // Bytes that are no text, or two logins at once, are nobody's.
         (Some(_), _) => return Err(AuthError::Unauthenticated.into()),

@@ -6,6 +6,7 @@ mod support;
 mod admin;
 mod backup;
 mod blobs;
+mod certificates;
 mod client;
 mod collector;
 mod http2;

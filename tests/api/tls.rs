@@ -1,92 +1,16 @@
 //! TLS: what is spoken, with which certificate, and who is turned away.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use reqwest::tls::Version;
-use reqwest::{Certificate, Client, ClientBuilder, StatusCode};
+use reqwest::{Client, StatusCode};
 
+use crate::certificates::{Authority, Files};
 use crate::client::{bytes, digest_of};
 use crate::start::failure;
 use crate::support::{PATIENCE, Server, read_to_end, wait_for};
-
-/// Who signs the certificates of a test.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        Authority(CertifiedIssuer::self_signed(params, key).unwrap())
-    }
-
-    /// A certificate for 127.0.0.1 and its key, in PEM.
-    fn issue(&self) -> (String, String) {
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    /// A client that trusts it and nobody else, and does not keep connections.
-    fn client(&self) -> ClientBuilder {
-        let root = Certificate::from_pem(self.0.pem().as_bytes()).unwrap();
-        Client::builder()
-            .tls_certs_only([root])
-            .pool_max_idle_per_host(0)
-    }
-}
-
-/// Where a server finds its certificate.
-struct Files {
-    directory: tempfile::TempDir,
-}
-
-impl Files {
-    fn of(pair: &(String, String)) -> Self {
-        let files = Files {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        files.put("cert", &pair.0);
-        files.put("key", &pair.1);
-        files
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Replaces a file, as `mv` does.
-    fn put(&self, name: &str, text: &str) {
-        let new = self.path("new");
-        std::fs::write(&new, text).unwrap();
-        std::fs::rename(new, self.path(name)).unwrap();
-    }
-
-    fn variables(&self) -> [(&'static str, String); 2] {
-        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
-        [
-            ("DRIFT_TLS_CERT", text(self.path("cert"))),
-            ("DRIFT_TLS_KEY", text(self.path("key"))),
-        ]
-    }
-
-    fn serve(&self) -> Server {
-        let variables = self.variables();
-        let variables = variables
-            .each_ref()
-            .map(|(name, value)| (*name, value.as_str()));
-        let brief = ("DRIFT_SERVER_HEADER_TIMEOUT", "1s");
-        Server::builder()
-            .variables(&variables)
-            .variables(&[brief])
-            .start_unready()
-    }
-}
 
 fn url(server: &Server, path: &str) -> String {
     format!("https://{}{path}", server.address())

@@ -4,9 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../api/certificates.rs"]
+mod certificates;
 #[path = "../api/client.rs"]
 mod client;
 
+mod client_certificates;
 mod commands;
 mod isolation;
 mod limits;

@@ -161,6 +161,7 @@ pub fn authority(storage: &LocalStorageEngine, directory: &Path) -> Authority {
         keys: directory.join("keys"),
         rules: Vec::new(),
         htpasswd: None,
+        clients: Vec::new(),
         token_lifetime: std::time::Duration::from_secs(300),
         bad_logins: Default::default(),
     };

@@ -21,8 +21,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use crate::auth::ClientCertificate;
+
 use super::activity::Activity;
 use super::body::{RequestBody, ResponseBody};
+use super::client_certificate;
 use super::handshake::shake_hands;
 use super::stream::WatchedStream;
 use super::{Peer, Timeouts, Tls};
@@ -108,7 +111,17 @@ pub(super) async fn serve(
     let watch = |socket| WatchedStream::new(socket, activity.clone());
     let Some(tls) = &house.tls else {
         let stream = watch(socket);
-        return speak(stream, peer, activity, &house, leave).await;
+        return speak(
+            stream,
+            Client {
+                peer,
+                certificate: None,
+            },
+            activity,
+            &house,
+            leave,
+        )
+        .await;
     };
     let shaken = tokio::time::timeout(
         house.timeouts.header,
@@ -120,17 +133,27 @@ pub(super) async fn serve(
         () = leave.cancelled() => return,
     };
     match shaken {
-        Ok(Ok(Some(stream))) => speak(stream, peer, activity, &house, leave).await,
+        Ok(Ok(Some(stream))) => {
+            let certificate = client_certificate::shown(stream.get_ref().1);
+            let client = Client { peer, certificate };
+            speak(stream, client, activity, &house, leave).await;
+        }
         Ok(Ok(None)) => tracing::debug!(%peer, "refused: HTTP in the clear"),
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
         Err(_) => tracing::debug!(%peer, "no handshake in time"),
     }
 }
 
+/// Who is at the other end.
+struct Client {
+    peer: SocketAddr,
+    certificate: Option<Arc<ClientCertificate>>,
+}
+
 /// Speaks HTTP on a stream until its end.
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: SocketAddr,
+    client: Client,
     activity: Arc<Activity>,
     house: &House,
     leave: CancellationToken,
@@ -143,6 +166,7 @@ async fn speak(
         ..
     } = house;
     let timeouts = *timeouts;
+    let Client { peer, certificate } = client;
     // A child, so that the bodies of one connection wait on something of their own.
     let now = stop.now.child_token();
     let service = {
@@ -154,6 +178,9 @@ async fn speak(
             let (body, read) = RequestBody::new(body, timeouts.body, now.clone());
             let mut request = hyper::Request::from_parts(head, Body::new(body));
             request.extensions_mut().insert(Peer(peer));
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
             // A router is always ready: it needs no `poll_ready`.
             let answer = router.clone().call(request);
             async move {

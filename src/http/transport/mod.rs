@@ -11,7 +11,7 @@
 //! * a body, either way, must move by at least a byte within `body`.
 //!
 //! Over TLS the time for the first head includes the handshake (`handshake`, with the certificate of
-//! `tls`).
+//! `tls`; what the client's own says, `client_certificate`).
 //!
 //! `activity` keeps the times of one connection, `stream` and `body` tell it what happens,
 //! and `connection` ends what is late. `guests` closes connections without a request when
@@ -19,6 +19,7 @@
 
 mod activity;
 mod body;
+mod client_certificate;
 mod connection;
 mod file_limit;
 mod guests;
@@ -36,7 +37,7 @@ pub use body::{RequestBody, RequestBodyError};
 pub use file_limit::connections_possible;
 pub use listener::{ListenError, Listener};
 pub use shutdown::stop_signal;
-pub use tls::{Tls, TlsError};
+pub use tls::{Clients, Tls, TlsError, TlsFiles};
 
 /// What the listener allows.
 #[derive(Clone)]

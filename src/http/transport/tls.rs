@@ -1,4 +1,5 @@
-//! The certificate that TLS is spoken with, read again when its files change.
+//! The certificate that TLS is spoken with, and the authorities of clients' certificates: read again when
+//! their files change.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +11,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
@@ -40,6 +43,14 @@ pub enum TlsError {
         /// What is wrong with it.
         source: pem::Error,
     },
+    /// The authorities of clients' certificates are none.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The two do not belong together, or are of a kind that is not spoken.
     #[error("{} and {} cannot be used: {source}", cert.display(), key.display())]
     Pair {
@@ -52,13 +63,39 @@ pub enum TlsError {
     },
 }
 
+/// Where what TLS is spoken with lies.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The server's certificate and those above it, in PEM.
+    pub cert: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+    /// Whose certificates clients may show; `None` asks them for none.
+    pub clients: Option<Clients>,
+}
+
+/// The clients that have certificates.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// The authorities that signed these, in PEM.
+    pub authorities: PathBuf,
+    /// Whether a client without one is turned away.
+    pub required: bool,
+}
+
+impl TlsFiles {
+    fn stamps(&self) -> [Option<Stamp>; 3] {
+        let authorities = self.clients.as_ref().map(|it| it.authorities.as_path());
+        [Some(self.cert.as_path()), Some(&self.key), authorities].map(|path| stamp(path?))
+    }
+}
+
 /// A certificate and its key, as they stand.
 pub struct Tls {
-    cert: PathBuf,
-    key: PathBuf,
+    files: TlsFiles,
     config: RwLock<Arc<ServerConfig>>,
     /// What the files looked like when they were last read, usable or not.
-    seen: Mutex<[Option<Stamp>; 2]>,
+    seen: Mutex<[Option<Stamp>; 3]>,
 }
 
 /// What tells one version of a file from another.
@@ -70,13 +107,12 @@ struct Stamp {
 }
 
 impl Tls {
-    /// Reads certificate and key.
-    pub fn load(cert: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
-        let seen = [stamp(&cert), stamp(&key)];
+    /// Reads the files.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let seen = files.stamps();
         Ok(Tls {
-            config: RwLock::new(read(&cert, &key)?),
-            cert,
-            key,
+            config: RwLock::new(read(&files)?),
+            files,
             seen: Mutex::new(seen),
         })
     }
@@ -100,7 +136,7 @@ impl Tls {
             match looked {
                 Ok(Ok(false)) => {}
                 Ok(Ok(true)) => {
-                    tracing::info!(cert = %self.cert.display(), "the certificate was replaced");
+                    tracing::info!(cert = %self.files.cert.display(), "the certificate was replaced");
                 }
                 Ok(Err(error)) => {
                     tracing::error!("the certificate stays as it was: {error}");
@@ -112,13 +148,13 @@ impl Tls {
 
     /// Reads the files again if they have changed; whether they had.
     fn look(&self) -> Result<bool, TlsError> {
-        let found = [stamp(&self.cert), stamp(&self.key)];
+        let found = self.files.stamps();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == found {
             return Ok(false);
         }
         *seen = found;
-        let config = read(&self.cert, &self.key)?;
+        let config = read(&self.files)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(true)
     }
@@ -133,37 +169,70 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-fn read(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let of_pem = |path: &Path, what, source| match source {
-        pem::Error::Io(source) => TlsError::File {
-            path: path.to_owned(),
-            source,
-        },
-        source => TlsError::Pem {
-            path: path.to_owned(),
-            what,
-            source,
-        },
-    };
-    let chain = CertificateDer::pem_file_iter(cert)
+fn of_pem(path: &Path, what: &'static str, source: pem::Error) -> TlsError {
+    let path = path.to_owned();
+    match source {
+        pem::Error::Io(source) => TlsError::File { path, source },
+        source => TlsError::Pem { path, what, source },
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_file_iter(path)
         .and_then(|found| found.collect::<Result<Vec<_>, _>>())
         .and_then(|found| match found.is_empty() {
             true => Err(pem::Error::NoItemsFound),
             false => Ok(found),
         })
-        .map_err(|error| of_pem(cert, "certificate", error))?;
+        .map_err(|error| of_pem(path, "certificate", error))
+}
+
+/// What looks at the certificates that clients show.
+fn verifier(clients: Option<&Clients>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let Some(Clients {
+        authorities: path,
+        required,
+    }) = clients
+    else {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    };
+    let unusable = |reason: String| TlsError::Authorities {
+        path: path.clone(),
+        reason,
+    };
+    let mut authorities = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        let added = authorities.add(certificate);
+        added.map_err(|error| unusable(error.to_string()))?;
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut builder = WebPkiClientVerifier::builder_with_provider(authorities.into(), provider);
+    if !required {
+        builder = builder.allow_unauthenticated();
+    }
+    builder.build().map_err(|error| unusable(error.to_string()))
+}
+
+fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    let TlsFiles { cert, key, clients } = files;
+    let chain = certificates(cert)?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| of_pem(key, "key", error))?;
     let pair = |source| TlsError::Pair {
-        cert: cert.to_owned(),
-        key: key.to_owned(),
+        cert: cert.clone(),
+        key: key.clone(),
         source,
     };
     let mut config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
         .with_safe_default_protocol_versions()
         .map_err(pair)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier(clients.as_ref())?)
         .with_single_cert(chain, private)
         .map_err(pair)?;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    if clients.is_some() {
+        // A session that is taken up again does not look at the certificate again.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(Arc::new(config))
 }
