@@ -20,10 +20,10 @@ use crate::ghostbay::{EngineOptions, LocalStorageEngine};
 use crate::ghostbay::{abandoned, compact, reclaim};
 use crate::http::admin::{self, AdminApi, AdminSocket};
 use crate::http::transport::{
-    self, Clients, ListenError, Listener, Timeouts, Tls, TlsFiles, TransportOptions,
+    self, Clients, ListenError, Listener, SiteLimit, Timeouts, Tls, TlsFiles, TransportOptions,
     connections_possible,
 };
-use crate::http::{self, Api, Limits, OriginOptions, RequestLimits};
+use crate::http::{self, Api, Limits, Metrics, OriginOptions, RequestLimits};
 use crate::registry::check::{Depth, Repairs, VerifyOptions};
 use crate::registry::scrub::{ScrubOptions, scrub};
 use crate::registry::{
@@ -63,7 +63,13 @@ pub async fn create_drift_app_with_ghostbay_storage(
     let registry = registry(&Config::default(), storage.clone());
     let config = Config::default();
     let (storage, auth) = (Arc::new(storage), Arc::new(auth));
-    Ok(http::embeddable(api(&config, storage, auth, registry)))
+    Ok(http::embeddable(api(
+        &config,
+        Arc::default(),
+        storage,
+        auth,
+        registry,
+    )))
 }
 
 /// Serves until SIGTERM or SIGINT. An error is one of the start, and says what to do.
@@ -111,7 +117,13 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         verify: verify_options(config, Depth::Quick, Repairs::Nothing),
     };
     let scrubbed = storage.clone();
-    let api = api(config, storage.clone(), Arc::new(auth), registry.clone());
+    let api = api(
+        config,
+        options.metrics.clone(),
+        storage.clone(),
+        Arc::new(auth),
+        registry.clone(),
+    );
     tracing::info!(
         address = %listener.address(),
         data = %config.storage.path.display(),
@@ -278,6 +290,7 @@ pub fn verify_options(config: &Config, depth: Depth, repairs: Repairs) -> Verify
 
 fn api(
     config: &Config,
+    metrics: Arc<Metrics>,
     storage: Arc<LocalStorageEngine>,
     auth: Arc<AuthService>,
     registry: Registry,
@@ -285,6 +298,8 @@ fn api(
     let server = &config.server;
     Api {
         read_only: server.read_only,
+        metrics,
+        metrics_from: server.metrics_from.clone().into(),
         limits: Arc::new(Limits::new(RequestLimits {
             by_address: NonZeroU32::new(server.requests_by_address),
             by_account: NonZeroU32::new(server.requests_by_account),
@@ -400,6 +415,11 @@ fn transport_options(server: &ServerConfig, tls: Option<Arc<Tls>>) -> TransportO
     }
     TransportOptions {
         connections_max,
+        connections_by_address: SiteLimit {
+            most: server.connections_by_address,
+            exempt: server.trusted_proxies.clone(),
+        },
+        metrics: Arc::default(),
         timeouts: Timeouts {
             header: server.header_timeout,
             idle: server.idle_timeout,

@@ -43,8 +43,8 @@ fuzz_target!(|data: &[u8]| {
         for action in Action::ALL {
             for name in ["a", "team/a", "prod/deep/a"] {
                 let name = name.parse().unwrap();
-                let fits = rule.fits(asking, action, &name);
-                let allowed = policy.decide(asking, action, &name).allowed;
+                let fits = rule.fits(asking, action, Some(&name));
+                let allowed = policy.decide(asking, action, Some(&name)).allowed;
                 assert_eq!(allowed, fits && rule.effect == Effect::Allow);
                 assert!(!fits || rule.actions.has(action));
             }

@@ -388,10 +388,12 @@ fn behind_all(rows: &impl Rows) -> Result<u32, AuthorityError> {
 /// What would be decided. A group stands for an account that is in it and in no other.
 fn test(authority: &Authority, who: &Who, action: Action, repository: &RepositoryName) -> Decision {
     let directory = authority.directory();
-    let decide = |asking| directory.policy.decide(asking, action, repository);
+    // Metrics are the server's.
+    let on = (action != Action::Metrics).then_some(repository);
+    let decide = |asking| directory.policy.decide(asking, action, on);
     let ask = |principal: Option<Principal>| match principal {
         Some(principal) if principal.is_still(&directory) => {
-            principal.decide(&directory, action, repository)
+            principal.decide(&directory, action, on)
         }
         _ => Decision::deny(Reason::Gone),
     };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::htpasswd::Htpasswd;
 use super::identity::stamp_of;
 use super::name::Name;
-use super::policy::{Action, Actions, NumberedRule, Policy, Rule};
+use super::policy::{Action, Actions, NumberedRule, Policy, Rule, covers};
 use super::tables::{ACCOUNTS, POLICY, PolicyRow, RuleNumber, TOKENS, TokenRow};
 use super::token;
 use crate::ghostbay::catalog::{CatalogError, Rows};
@@ -72,9 +72,9 @@ impl Token {
     }
 
     /// Whether it was made for that.
-    pub fn covers(&self, action: Action, repository: &RepositoryName) -> bool {
-        let name = repository.as_str();
-        self.actions.has(action) && self.repositories.iter().any(|it| it.fits(name))
+    pub fn covers(&self, action: Action, repository: Option<&RepositoryName>) -> bool {
+        let mut patterns = self.repositories.iter();
+        self.actions.has(action) && patterns.any(|it| covers(it, repository))
     }
 }
 

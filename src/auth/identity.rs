@@ -90,7 +90,7 @@ impl Principal {
         &self,
         directory: &Directory,
         action: Action,
-        repository: &RepositoryName,
+        repository: Option<&RepositoryName>,
     ) -> Decision {
         let policy = &directory.policy;
         match self {
@@ -122,7 +122,7 @@ fn token(
     directory: &Directory,
     name: &Name,
     action: Action,
-    repository: &RepositoryName,
+    repository: Option<&RepositoryName>,
 ) -> Decision {
     let Some(token) = directory.tokens.get(name) else {
         return Decision::deny(Reason::Gone);
@@ -175,7 +175,7 @@ impl Identity {
 
     /// Whether they may do that, and why.
     pub fn decide(&self, action: Action, repository: &RepositoryName) -> Decision {
-        let decision = self.decide_unscoped(action, repository);
+        let decision = self.decide_unscoped(action, Some(repository));
         let scope = self.known.as_ref().and_then(|known| known.scope.as_ref());
         match scope {
             Some(scope) if decision.allowed && !scope.covers(action, repository) => {
@@ -186,7 +186,7 @@ impl Identity {
     }
 
     /// As [`Identity::decide`], whatever their signed token is for.
-    fn decide_unscoped(&self, action: Action, repository: &RepositoryName) -> Decision {
+    fn decide_unscoped(&self, action: Action, repository: Option<&RepositoryName>) -> Decision {
         let Some(known) = &self.known else {
             return Decision::allow(Reason::Open);
         };
@@ -215,6 +215,15 @@ impl Identity {
         decision
     }
 
+    /// Whether they may read the figures of the server. No signed token is for that.
+    pub fn decide_metrics(&self) -> Decision {
+        let is_scoped = self.known.as_ref().is_some_and(|it| it.scope.is_some());
+        match is_scoped {
+            true => Decision::deny(Reason::OutsideScope),
+            false => self.decide_unscoped(Action::Metrics, None),
+        }
+    }
+
     /// Whether the catalogue is anything to them: whoever has logged in sees what they may pull, and
     /// strangers where the policy knows strangers.
     pub fn decide_listing(&self) -> Decision {
@@ -234,7 +243,7 @@ impl Identity {
     /// Whether the catalogue shows them the repository. A token for the catalogue is for all that they
     /// may pull.
     pub fn may_see(&self, repository: &RepositoryName) -> bool {
-        self.decide_unscoped(Action::Pull, repository).allowed
+        self.decide_unscoped(Action::Pull, Some(repository)).allowed
     }
 
     /// A token for what of the scope they may do; `None` where login is switched off, and for whoever

@@ -25,6 +25,9 @@ pub struct ServerConfig {
     /// request, and is answered 503 if there is none.
     #[serde(deserialize_with = "scalar::whole")]
     pub connections_max: u32,
+    /// How many connections one address may have; 0 for any number.
+    #[serde(deserialize_with = "scalar::whole")]
+    pub connections_by_address: u32,
     /// How many requests a second are answered to one address on average; 0 for any number.
     #[serde(deserialize_with = "scalar::whole")]
     pub requests_by_address: u32,
@@ -51,6 +54,9 @@ pub struct ServerConfig {
     /// a client came.
     #[serde(deserialize_with = "networks::deserialize")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The addresses and networks that may read `/metrics` without a login.
+    #[serde(deserialize_with = "networks::deserialize")]
+    pub metrics_from: Vec<IpNet>,
     /// Whether every write of the API is refused, and every command of an operator that changes what the
     /// registry holds. Pulls go on.
     #[serde(deserialize_with = "scalar::switch")]
@@ -64,6 +70,7 @@ impl Default for ServerConfig {
             api_port: 5000,
             ui_port: 5001,
             connections_max: 4096,
+            connections_by_address: 0,
             requests_by_address: 0,
             requests_by_account: 0,
             header_timeout: Duration::from_secs(10),
@@ -75,6 +82,7 @@ impl Default for ServerConfig {
             shutdown_timeout: Duration::from_secs(25),
             external_url: None,
             trusted_proxies: Vec::new(),
+            metrics_from: Vec::new(),
             read_only: false,
         }
     }

@@ -11,10 +11,10 @@ use axum::routing::any;
 
 use crate::auth::policy::Reason;
 use crate::auth::{AuthError, ClientCertificate, Identity};
-use crate::oci::ErrorCode;
 
 use super::challenge::Challenge;
 use super::error::{ApiError, TooNarrow};
+use super::metrics::{self, Limit};
 use super::middleware::{Actor, Target, observe};
 use super::query::Query;
 use super::router::{Need, Route, TOKEN_PATH};
@@ -24,6 +24,7 @@ use super::{Api, health, token};
 
 /// The API as a router of its own: it can stand alone or be merged into another.
 pub fn embeddable(api: Api) -> Router {
+    let metrics = api.metrics.clone();
     // One handler for all of it: `Route` knows the paths. The patterns only keep what is
     // somebody else's from coming here when the router is merged into theirs.
     let router = match api.auth.makes_tokens() {
@@ -37,15 +38,16 @@ pub fn embeddable(api: Api) -> Router {
         .route("/v2/", any(serve))
         .route("/v2/{*rest}", any(serve))
         .with_state(api)
-        .layer(axum::middleware::from_fn(observe))
+        .layer(axum::middleware::from_fn_with_state(metrics, observe))
 }
 
 /// The API alone on a port: whatever else is asked for is told that it is not there.
 pub fn standalone(api: Api) -> Router {
+    let metrics = api.metrics.clone();
     Router::new()
         .fallback(serve)
         .with_state(api)
-        .layer(axum::middleware::from_fn(observe))
+        .layer(axum::middleware::from_fn_with_state(metrics, observe))
 }
 
 async fn serve(State(api): State<Api>, mut request: Request) -> Response {
@@ -107,8 +109,15 @@ async fn admit(
         None if route.needs(&method) == Need::Nothing => {}
         None => return Err(AuthError::Unauthenticated.into()),
     }
-    if let (Route::Token, Some(caller)) = (&route, &caller) {
-        return token::answer(api, caller.clone(), request).await;
+    match (&route, &caller) {
+        (Route::Token, Some(caller)) => {
+            return token::answer(api, caller.clone(), request).await;
+        }
+        (Route::Metrics, Some(caller)) => {
+            let peer = request.extensions().get().copied();
+            return metrics::get(api, caller, api.origin.client(request.headers(), peer));
+        }
+        _ => {}
     }
     if api.read_only && method != Method::GET && method != Method::HEAD {
         return Err(ApiError::read_only(route.allow()));
@@ -135,7 +144,7 @@ async fn handle(
     match (route, method.as_str()) {
         (Route::Healthz, _) => Ok(health::alive()),
         (Route::Readyz, _) => health::ready(api).await,
-        (Route::Base | Route::Token, _) => Ok(base::get()),
+        (Route::Base | Route::Token | Route::Metrics, _) => Ok(base::get()),
         (Route::Catalog, _) => catalog::get(registry, caller, &query),
         (Route::Tags(name), _) => tags::get(registry, &name, &query),
         (Route::Referrers(name, digest), _) => referrers::get(registry, &name, &digest, &query),
@@ -169,8 +178,10 @@ async fn caller(
     let from = api
         .origin
         .client(headers, extensions.get::<Peer>().copied());
-    let too_many = |wait| ApiError::too_many("too many requests; come back later", wait);
-    api.limits.count_from(from).map_err(too_many)?;
+    let too_many =
+        |limit| move |wait| ApiError::too_many(limit, "too many requests; come back later", wait);
+    let counted = api.limits.count_from(from);
+    counted.map_err(too_many(Limit::requests_by_address))?;
     let mut presented = headers.get_all(AUTHORIZATION).iter();
     let authorization = presented.next().map(HeaderValue::to_str);
     let caller = match (authorization, presented.next()) {
@@ -178,11 +189,16 @@ async fn caller(
             Some(certificate) => api.auth.check_certificate(certificate)?,
             None => api.auth.check(None, from).await?,
         },
-        (Some(Ok(text)), None) => api.auth.check(Some(text), from).await?,
+        (Some(Ok(text)), None) => {
+            let checked = api.auth.check(Some(text), from).await;
+            api.metrics.login(checked.is_ok());
+            checked?
+        }
         // Bytes that are no text, or two logins at once, are nobody's.
         (Some(_), _) => return Err(AuthError::Unauthenticated.into()),
     };
-    api.limits.count_by(&caller).map_err(too_many)?;
+    let counted = api.limits.count_by(&caller);
+    counted.map_err(too_many(Limit::requests_by_account))?;
     Ok(caller)
 }
 
@@ -205,10 +221,6 @@ fn permit(caller: &Identity, need: Need<'_>) -> Result<(), ApiError> {
         // They were let in, and are not what they were any more.
         Reason::Gone => Err(AuthError::Unauthenticated.into()),
         Reason::OutsideScope => Err(ApiError::too_narrow()),
-        reason => Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            ErrorCode::Denied,
-            format!("{caller} may not {what}: {reason}"),
-        )),
+        reason => Err(ApiError::denied(caller, &what, &reason)),
     }
 }

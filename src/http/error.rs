@@ -13,12 +13,14 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::auth::AuthError;
+use crate::auth::policy::Reason;
+use crate::auth::{AuthError, Identity};
 use crate::digest::DigestError;
 use crate::ghostbay::StorageError;
 use crate::oci::{ContentRangeError, ErrorBody, ErrorCode, ReferenceError};
 use crate::registry::RegistryError;
 
+use super::metrics::Limit;
 use super::router::RouteError;
 
 /// That a token is for too little, as an extension of the answer.
@@ -34,6 +36,8 @@ pub struct ApiError {
     detail: Option<Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
     is_too_narrow: bool,
+    /// What it was one too many for; an extension of the answer.
+    limit: Option<Limit>,
     /// What went wrong inside; for the log alone.
     cause: Option<anyhow::Error>,
 }
@@ -48,6 +52,7 @@ impl ApiError {
             detail: None,
             headers: Vec::new(),
             is_too_narrow: false,
+            limit: None,
             cause: None,
         }
     }
@@ -55,6 +60,12 @@ impl ApiError {
     /// 400 for a request that has no meaning here, where no code fits better.
     pub fn bad_request(message: impl Into<String>) -> Self {
         ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message)
+    }
+
+    /// 403 for what somebody may not do.
+    pub fn denied(caller: &Identity, what: &str, reason: &Reason) -> Self {
+        let message = format!("{caller} may not {what}: {reason}");
+        ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
     }
 
     /// 404.
@@ -318,12 +329,15 @@ impl From<RegistryError> for ApiError {
 
 impl ApiError {
     /// 429 for one too many, with how long to wait.
-    pub fn too_many(message: impl Into<String>, wait: Duration) -> Self {
-        let error = ApiError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            ErrorCode::TooManyRequests,
-            message,
-        );
+    pub fn too_many(limit: Limit, message: impl Into<String>, wait: Duration) -> Self {
+        let error = ApiError {
+            limit: Some(limit),
+            ..ApiError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::TooManyRequests,
+                message,
+            )
+        };
         // Whole seconds (RFC 9110, 10.2.3), and none too few.
         error.with(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1))
     }
@@ -337,8 +351,14 @@ impl From<AuthError> for ApiError {
                 ErrorCode::Unauthorized,
                 error.to_string(),
             ),
-            AuthError::Busy => ApiError::too_many(error.to_string(), Duration::from_secs(1)),
-            AuthError::Throttled(wait) => ApiError::too_many(error.to_string(), wait),
+            AuthError::Busy => ApiError::too_many(
+                Limit::logins_at_once,
+                error.to_string(),
+                Duration::from_secs(1),
+            ),
+            AuthError::Throttled(wait) => {
+                ApiError::too_many(Limit::bad_logins, error.to_string(), wait)
+            }
         }
     }
 }
@@ -402,6 +422,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(self.headers);
+        if let Some(limit) = self.limit {
+            response.extensions_mut().insert(limit);
+        }
         if self.is_too_narrow {
             response.extensions_mut().insert(TooNarrow);
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::metrics::Metrics;
 use super::router::{Route, RouteError};
 use super::transport::Peer;
 
@@ -39,11 +40,21 @@ pub struct Actor(pub String);
 const PATH_CHARS_MAX: usize = 512;
 
 /// Gives the request an id, reads its path, runs it, and logs it when its answer has ended.
-pub async fn observe(mut request: Request, next: Next) -> Response {
+pub async fn observe(
+    State(metrics): State<Arc<Metrics>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = Uuid::new_v4();
     let target: Target = Route::parse(request.uri().path());
     let received = Arc::new(AtomicU64::new(0));
-    let mut record = Record::new(id, &request, target.as_ref().ok(), received.clone());
+    let mut record = Record::new(
+        id,
+        &request,
+        target.as_ref().ok(),
+        received.clone(),
+        metrics,
+    );
     request.extensions_mut().insert(target);
     let is_head = request.method() == Method::HEAD;
     let request = request.map(|body| {
@@ -107,15 +118,23 @@ struct Record {
     /// `user:alice`; absent where there is no login, or none that is known.
     who: Option<String>,
     is_probe: bool,
+    route: &'static str,
+    metrics: Arc<Metrics>,
     /// Absent when the client left before there was an answer.
-    status: Option<u16>,
+    status: Option<StatusCode>,
     received: Arc<AtomicU64>,
     sent: u64,
     ended: bool,
 }
 
 impl Record {
-    fn new(id: Uuid, request: &Request, route: Option<&Route>, received: Arc<AtomicU64>) -> Self {
+    fn new(
+        id: Uuid,
+        request: &Request,
+        route: Option<&Route>,
+        received: Arc<AtomicU64>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         // The path alone: a query can hold what is nobody's business.
         let path = request.uri().path();
         Record {
@@ -128,6 +147,8 @@ impl Record {
             digest: route.and_then(|route| Some(route.digest()?.to_string())),
             who: None,
             is_probe: route.is_some_and(Route::is_probe),
+            route: route.map_or("none", Route::kind),
+            metrics,
             status: None,
             received,
             sent: 0,
@@ -136,7 +157,10 @@ impl Record {
     }
 
     fn answered(&mut self, response: &Response) {
-        self.status = Some(response.status().as_u16());
+        self.status = Some(response.status());
+        if let Some(limit) = response.extensions().get() {
+            self.metrics.refused(*limit);
+        }
         self.who = response.extensions().get().map(|Actor(who)| who.clone());
         // What a tag stands for, and what an upload came to, only the answer knows.
         if self.digest.is_none()
@@ -151,6 +175,11 @@ impl Drop for Record {
     /// The one line of the request. It is written when the record goes, so that a client which
     /// left, and a transfer that was cut off, are in the log as well.
     fn drop(&mut self) {
+        let received = self.received.load(Ordering::Relaxed);
+        let took = self.began.elapsed();
+        self.metrics
+            .request(self.route, &self.method, self.status, took);
+        self.metrics.bytes(received, self.sent);
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
@@ -161,10 +190,10 @@ impl Drop for Record {
                     repository = self.repository,
                     digest = self.digest,
                     who = self.who,
-                    status = self.status,
-                    bytes_in = self.received.load(Ordering::Relaxed),
+                    status = self.status.map(|status| status.as_u16()),
+                    bytes_in = received,
                     bytes_out = self.sent,
-                    duration_ms = self.began.elapsed().as_micros() as f64 / 1000.0,
+                    duration_ms = took.as_micros() as f64 / 1000.0,
                     cut_off = (!self.ended).then_some(true),
                     "request"
                 )

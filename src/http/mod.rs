@@ -3,6 +3,7 @@
 //! * [`router`] says what each path names, `dispatch` who answers it, `v2` how
 //! * `token` makes tokens of logins; `challenge` and `origin` say where to ask for them
 //! * `limits` counts the requests of a client
+//! * [`metrics`] counts what happens; `/metrics` shows it
 //! * `middleware` gives each request its id and its line in the log
 //! * [`error`] is the only place where an error gets a status
 //! * [`admin`] is what an operator's commands ask, by a socket in the data directory
@@ -15,6 +16,7 @@ mod dispatch;
 pub mod error;
 mod health;
 mod limits;
+pub mod metrics;
 mod middleware;
 mod origin;
 mod query;
@@ -26,12 +28,14 @@ mod v2;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use ipnet::IpNet;
 
 use crate::auth::AuthService;
 use crate::registry::Registry;
 
 pub use dispatch::{embeddable, standalone};
 pub use limits::{Limits, RequestLimits};
+pub use metrics::Metrics;
 pub use origin::OriginOptions;
 
 /// Asks the store whether it can serve.
@@ -50,6 +54,10 @@ pub struct Api {
     pub origin: Arc<OriginOptions>,
     /// How many requests a client may send.
     pub limits: Arc<Limits>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who may read the figures without a login.
+    pub metrics_from: Arc<[IpNet]>,
     /// Whether writes are refused.
     pub read_only: bool,
 }

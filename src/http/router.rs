@@ -17,13 +17,15 @@ use crate::oci::{NameError, Reference, ReferenceError, RepositoryName};
 /// Where tokens are to be had.
 pub const TOKEN_PATH: &str = "/token";
 
-/// What a path names (distribution-spec, "Endpoints", the two probes, and the tokens).
+/// What a path names (distribution-spec, "Endpoints", the two probes, figures, and tokens).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Route {
     /// `/healthz`: whether the process runs.
     Healthz,
     /// `/readyz`: whether it can serve.
     Readyz,
+    /// `/metrics`: figures of the server.
+    Metrics,
     /// `/token`: where a login becomes a token.
     Token,
     /// `/v2/`
@@ -91,6 +93,7 @@ impl Route {
         match segments.as_slice() {
             ["healthz"] => Ok(Route::Healthz),
             ["readyz"] => Ok(Route::Readyz),
+            ["metrics"] => Ok(Route::Metrics),
             ["token"] => Ok(Route::Token),
             ["v2"] | ["v2", ""] => Ok(Route::Base),
             ["v2", rest @ ..] => Self::parse_v2(rest),
@@ -129,6 +132,7 @@ impl Route {
         match self {
             Route::Healthz
             | Route::Readyz
+            | Route::Metrics
             | Route::Base
             | Route::Catalog
             | Route::Tags(_)
@@ -153,6 +157,8 @@ impl Route {
             Route::Healthz | Route::Readyz => Need::Nothing,
             // Strangers get tokens as well, for what strangers may do.
             Route::Token => Need::Nothing,
+            // It goes by addresses as well, and looks itself.
+            Route::Metrics => Need::Nothing,
             Route::Base => Need::Login,
             Route::Catalog => Need::Listing,
             // An upload is the pusher's own, whatever is done with it.
@@ -168,6 +174,24 @@ impl Route {
         }
     }
 
+    /// The name of its kind, for figures.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Route::Healthz => "healthz",
+            Route::Readyz => "readyz",
+            Route::Metrics => "metrics",
+            Route::Token => "token",
+            Route::Base => "base",
+            Route::Catalog => "catalog",
+            Route::Tags(_) => "tags",
+            Route::Manifest(..) => "manifest",
+            Route::Blob(..) => "blob",
+            Route::Uploads(_) => "uploads",
+            Route::Upload(..) => "upload",
+            Route::Referrers(..) => "referrers",
+        }
+    }
+
     /// Whether this is a probe: answered to everybody, and not worth a line of the log.
     pub fn is_probe(&self) -> bool {
         matches!(self, Route::Healthz | Route::Readyz)
@@ -176,7 +200,12 @@ impl Route {
     /// The repository that the path names.
     pub fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Route::Healthz | Route::Readyz | Route::Token | Route::Base | Route::Catalog => None,
+            Route::Healthz
+            | Route::Readyz
+            | Route::Metrics
+            | Route::Token
+            | Route::Base
+            | Route::Catalog => None,
             Route::Tags(name)
             | Route::Manifest(name, _)
             | Route::Blob(name, _)

@@ -99,13 +99,17 @@ async fn of_form(
         Some("password") => {
             let name = form.one("username")?.ok_or_else(|| missing("username"))?;
             let password = form.one("password")?.ok_or_else(|| missing("password"))?;
-            Ok(api.auth.log_in(name, password, from).await?)
+            let known = api.auth.log_in(name, password, from).await;
+            api.metrics.login(known.is_ok());
+            Ok(known?)
         }
         // A token for machines is what clients can keep in place of a password.
         Some("refresh_token") => {
             let token = form.one("refresh_token")?;
             let token = token.ok_or_else(|| missing("refresh_token"))?;
-            Ok(api.auth.log_in("", token, from).await?)
+            let known = api.auth.log_in("", token, from).await;
+            api.metrics.login(known.is_ok());
+            Ok(known?)
         }
         None => Ok(caller),
         Some(_) => Err(ApiError::new(

@@ -16,6 +16,7 @@ mod limits;
 mod logins;
 mod machines;
 mod matrix;
+mod metrics;
 mod oracle;
 mod place;
 mod rights;

@@ -1,11 +1,11 @@
-//! What can be done with a repository.
+//! What can be done with a repository or the server.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that can be done with a repository.
+/// Something that can be done with a repository, or with the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
@@ -20,16 +20,19 @@ pub enum Action {
     Delete = 8,
     /// Administer it.
     Admin = 16,
+    /// Read the figures of the whole server; counts in rules for all repositories (`**`) alone.
+    Metrics = 32,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 5] = [
+    pub const ALL: [Action; 6] = [
         Action::Pull,
         Action::PushNew,
         Action::Overwrite,
         Action::Delete,
         Action::Admin,
+        Action::Metrics,
     ];
 
     /// Its name in rules.
@@ -40,6 +43,7 @@ impl Action {
             Action::Overwrite => "overwrite",
             Action::Delete => "delete",
             Action::Admin => "admin",
+            Action::Metrics => "metrics",
         }
     }
 }
@@ -53,7 +57,7 @@ impl fmt::Display for Action {
 /// Text that names no actions.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
-    "{0:?} is no list of actions: use pull, push-new, overwrite, delete, admin, with commas between them, push for push-new,overwrite or all"
+    "{0:?} is no list of actions: use pull, push-new, overwrite, delete, admin, metrics, with commas between them, push for push-new,overwrite or all"
 )]
 pub struct ActionsError(String);
 
@@ -75,7 +79,7 @@ impl Actions {
     /// None.
     pub const NONE: Actions = Actions(0);
     /// All.
-    pub const ALL: Actions = Actions(31);
+    pub const ALL: Actions = Actions(63);
     /// To push: new content, and tags that are there.
     pub const PUSH: Actions = Actions(Action::PushNew as u8 | Action::Overwrite as u8);
 
@@ -104,7 +108,8 @@ impl Actions {
         other.0 & !self.0 == 0
     }
 
-    /// The bits by which they are kept: 1 pull, 2 push-new, 4 overwrite, 8 delete, 16 admin.
+    /// The bits by which they are kept: 1 pull, 2 push-new, 4 overwrite, 8 delete, 16 admin,
+    /// 32 metrics.
     pub fn bits(self) -> u8 {
         self.0
     }
@@ -189,13 +194,13 @@ mod tests {
             ("push", "push-new,overwrite"),
             ("delete, pull", "pull,delete"),
             ("all", "all"),
-            ("pull,push,delete,admin", "all"),
+            ("pull,push,delete,admin,metrics", "all"),
         ] {
             assert_eq!(text.parse::<Actions>().unwrap().to_string(), written);
         }
         for text in ["", "pull,", "PULL", "*", "pull;push"] {
             assert!(text.parse::<Actions>().is_err(), "{text:?}");
         }
-        assert_eq!(Actions::of_bits(32), None);
+        assert_eq!(Actions::of_bits(64), None);
     }
 }

@@ -109,12 +109,12 @@ impl Decision {
 }
 
 impl Policy {
-    /// Whether they may do that.
+    /// Whether they may do that with a repository, or `None`: with the server.
     pub fn decide(
         &self,
         asking: Asking<'_>,
         action: Action,
-        repository: &RepositoryName,
+        repository: Option<&RepositoryName>,
     ) -> Decision {
         if let Some(decision) = self.explicit(asking, action, repository) {
             return decision;
@@ -132,7 +132,7 @@ impl Policy {
         &self,
         asking: Asking<'_>,
         action: Action,
-        repository: &RepositoryName,
+        repository: Option<&RepositoryName>,
     ) -> Option<Decision> {
         let Some(kept) = &self.kept else {
             return Some(Decision::deny(Reason::Unreadable));
@@ -207,7 +207,7 @@ mod tests {
             (stranger, Action::Pull, "prod/db", true, "policy rule 30"),
             (stranger, Action::PushNew, "other", false, "no rule"),
         ] {
-            let decision = policy.decide(asking, action, &repository.parse().unwrap());
+            let decision = policy.decide(asking, action, Some(&repository.parse().unwrap()));
             assert_eq!(decision.allowed, allowed, "{action} {repository}");
             let said = decision.reason.to_string();
             assert!(said.starts_with(reason), "{said}");
@@ -222,7 +222,7 @@ mod tests {
         };
         let (root, groups) = (name("root"), [name(ADMINISTRATORS)]);
         let asking = Asking::User(Some(&root), &groups, None);
-        let decision = policy.decide(asking, Action::Pull, &"a".parse().unwrap());
+        let decision = policy.decide(asking, Action::Pull, Some(&"a".parse().unwrap()));
         assert_eq!(decision, Decision::deny(Reason::Unreadable));
     }
 }

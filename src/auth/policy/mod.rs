@@ -10,5 +10,6 @@ mod who;
 
 pub use action::{Action, Actions, ActionsError};
 pub use decision::{ADMINISTRATORS, Decision, NumberedRule, Policy, Reason};
+pub(super) use rule::covers;
 pub use rule::{Effect, Rule, RuleError};
 pub use who::{Asking, Who, WhoError};

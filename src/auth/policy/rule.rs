@@ -36,13 +36,28 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether it decides about that.
-    pub fn fits(&self, asking: Asking<'_>, action: Action, repository: &RepositoryName) -> bool {
-        self.actions.has(action)
-            && self.who.is(asking)
-            && self.repositories.fits(repository.as_str())
+    /// Whether it decides about that; about the server as a whole, which `None` is, only if it is for all
+    /// repositories.
+    pub fn fits(
+        &self,
+        asking: Asking<'_>,
+        action: Action,
+        repository: Option<&RepositoryName>,
+    ) -> bool {
+        self.actions.has(action) && self.who.is(asking) && covers(&self.repositories, repository)
     }
 }
+
+/// Whether a pattern is for a repository, or for all of them.
+pub fn covers(pattern: &Pattern, repository: Option<&RepositoryName>) -> bool {
+    match repository {
+        Some(name) => pattern.fits(name.as_str()),
+        None => pattern.as_str() == ALL_REPOSITORIES,
+    }
+}
+
+/// The pattern of all repositories.
+const ALL_REPOSITORIES: &str = "**";
 
 /// Text that is no rule.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

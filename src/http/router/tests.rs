@@ -20,6 +20,7 @@ fn each_endpoint_has_its_path() {
     for (path, route) in [
         ("/healthz".to_owned(), Route::Healthz),
         ("/readyz".to_owned(), Route::Readyz),
+        ("/metrics".to_owned(), Route::Metrics),
         ("/v2".to_owned(), Route::Base),
         ("/v2/".to_owned(), Route::Base),
         ("/v2/_catalog".to_owned(), Route::Catalog),

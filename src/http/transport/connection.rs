@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::auth::ClientCertificate;
+use crate::http::metrics::Metrics;
 
 use super::activity::Activity;
 use super::body::{RequestBody, ResponseBody};
@@ -81,6 +82,7 @@ pub(super) struct House {
     pub(super) protocol: auto::Builder<TokioExecutor>,
     pub(super) timeouts: Timeouts,
     pub(super) tls: Option<Arc<Tls>>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) stop: Stop,
 }
 
@@ -132,6 +134,9 @@ pub(super) async fn serve(
         () = house.stop.gently.cancelled() => return,
         () = leave.cancelled() => return,
     };
+    if !matches!(shaken, Ok(Ok(Some(_)))) {
+        house.metrics.handshake_failed();
+    }
     match shaken {
         Ok(Ok(Some(stream))) => {
             let certificate = client_certificate::shown(stream.get_ref().1);

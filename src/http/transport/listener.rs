@@ -15,6 +15,8 @@ use super::activity::Activity;
 use super::connection::{self, House, Stop};
 use super::guests::Guests;
 use super::refusal;
+use super::sites::{SiteStay, Sites};
+use crate::http::metrics::{Limit, Metrics};
 
 /// Connections that the system holds until they are accepted; it may allow fewer. At the 128
 /// that is usual, the 129th client of a burst waits a whole second for its next try.
@@ -77,6 +79,7 @@ impl Listener {
                 protocol: connection::protocol(),
                 timeouts: options.timeouts,
                 tls: options.tls,
+                metrics: options.metrics.clone(),
                 stop: Stop::default(),
             }),
             places: Arc::new(Semaphore::new(options.connections_max as usize)),
@@ -84,7 +87,10 @@ impl Listener {
             waiting: Arc::new(Semaphore::new(
                 WAITING_MAX.min(options.connections_max) as usize
             )),
-            refusal: refusal::answer(options.connections_max),
+            house_full: refusal::house_full(options.connections_max),
+            share_taken: refusal::share_taken(options.connections_by_address.most),
+            sites: Arc::new(Sites::new(options.connections_by_address)),
+            metrics: options.metrics,
             connections: TaskTracker::new(),
         });
         loop {
@@ -139,7 +145,10 @@ struct Doorman {
     places: Arc<Semaphore>,
     guests: Arc<Guests>,
     waiting: Arc<Semaphore>,
-    refusal: String,
+    house_full: String,
+    share_taken: String,
+    sites: Arc<Sites>,
+    metrics: Arc<Metrics>,
     connections: TaskTracker,
 }
 
@@ -149,45 +158,88 @@ impl Doorman {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return self.serve(socket, peer, place);
+        let Some(site) = self.sites.enter(peer.ip()) else {
+            return self.have_wait(Newcomer {
+                socket,
+                peer,
+                site: None,
+            });
+        };
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => self.serve(socket, peer, (site, place)),
+            Err(_) => self.have_wait(Newcomer {
+                socket,
+                peer,
+                site: Some(site),
+            }),
         }
+    }
+
+    /// Sees to a newcomer who has no place: at leisure, or in passing if too many wait already.
+    fn have_wait(self: &Arc<Self>, newcomer: Newcomer) {
         match self.waiting.clone().try_acquire_owned() {
             Ok(waiting) => {
                 let doorman = self.clone();
                 tokio::spawn(async move {
-                    doorman.find_room(socket, peer).await;
+                    doorman.find_room(newcomer).await;
                     drop(waiting);
                 });
             }
-            Err(_) => refusal::refuse_at_once(socket, &self.refusal),
+            Err(_) => refusal::refuse_at_once(newcomer.socket, self.refusal(&newcomer.site)),
         }
     }
 
     /// Serves a newcomer for whom a place is found within [`ROOM_LOOKS`] looks, and refuses
-    /// another.
-    async fn find_room(&self, socket: TcpStream, peer: SocketAddr) {
-        for _ in 0..ROOM_LOOKS {
-            self.guests.make_room();
-            let place = self.places.clone().acquire_owned();
-            if let Ok(Ok(place)) = tokio::time::timeout(ROOM_LOOK_TIME, place).await {
-                return self.serve(socket, peer, place);
+    /// another, or one whose address has its share.
+    async fn find_room(&self, newcomer: Newcomer) {
+        let Newcomer {
+            socket,
+            peer,
+            mut site,
+        } = newcomer;
+        if let Some(counted) = site.take() {
+            for _ in 0..ROOM_LOOKS {
+                self.guests.make_room();
+                let place = self.places.clone().acquire_owned();
+                if let Ok(Ok(place)) = tokio::time::timeout(ROOM_LOOK_TIME, place).await {
+                    return self.serve(socket, peer, (counted, place));
+                }
             }
+            site = Some(counted);
         }
         tracing::debug!(%peer, "refused: too many connections");
-        refusal::refuse(socket, &self.refusal).await;
+        refusal::refuse(socket, self.refusal(&site)).await;
     }
 
-    fn serve(&self, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    /// What a newcomer is told who is refused, by whether its address has room; counts it.
+    fn refusal(&self, site: &Option<SiteStay>) -> &str {
+        let (limit, answer) = match site {
+            Some(_) => (Limit::connections, &self.house_full),
+            None => (Limit::connections_by_address, &self.share_taken),
+        };
+        self.metrics.refused(limit);
+        answer
+    }
+
+    fn serve(&self, socket: TcpStream, peer: SocketAddr, place: (SiteStay, OwnedSemaphorePermit)) {
         let activity = Activity::new(self.house.timeouts);
         let stay = self.guests.enter(activity.clone());
         let leave = stay.leave.clone();
+        let connected = self.metrics.connected();
         let served = connection::serve(socket, peer, activity, self.house.clone(), leave);
         self.connections.spawn(async move {
             served.await;
-            drop((stay, place));
+            drop((stay, place, connected));
         });
     }
+}
+
+/// A connection without a place.
+struct Newcomer {
+    socket: TcpStream,
+    peer: SocketAddr,
+    /// `None` if its address has its share already.
+    site: Option<SiteStay>,
 }
 
 /// Waits out an accept that failed, unless it failed for the one client alone.

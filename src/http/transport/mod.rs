@@ -15,7 +15,7 @@
 //!
 //! `activity` keeps the times of one connection, `stream` and `body` tell it what happens,
 //! and `connection` ends what is late. `guests` closes connections without a request when
-//! every place is taken.
+//! every place is taken, and `sites` counts those of each address.
 
 mod activity;
 mod body;
@@ -27,16 +27,20 @@ mod handshake;
 mod listener;
 mod refusal;
 mod shutdown;
+mod sites;
 mod stream;
 mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::metrics::Metrics;
+
 pub use body::{RequestBody, RequestBodyError};
 pub use file_limit::connections_possible;
 pub use listener::{ListenError, Listener};
 pub use shutdown::stop_signal;
+pub use sites::SiteLimit;
 pub use tls::{Clients, Tls, TlsError, TlsFiles};
 
 /// What the listener allows.
@@ -45,12 +49,16 @@ pub struct TransportOptions {
     /// Connections served at once. A further one takes the place of one that has no request, and
     /// is answered 503 if there is none.
     pub connections_max: u32,
+    /// How many one address may have of them.
+    pub connections_by_address: SiteLimit,
     /// How long a client may take.
     pub timeouts: Timeouts,
     /// How long transfers may go on once a stop was asked for.
     pub shutdown: Duration,
     /// What TLS is spoken with; `None` serves in the clear.
     pub tls: Option<Arc<Tls>>,
+    /// What counts connections.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How long a client may take over each thing.

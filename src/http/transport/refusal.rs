@@ -14,13 +14,26 @@ const READ_BYTES_MAX: u64 = 64 * 1024;
 
 /// The answer: 503 in the form of distribution-spec, "Error Codes", and the end of the
 /// connection. The request is not looked at.
-pub(super) fn answer(connections_max: u32) -> String {
-    let body = format!(
-        "{{\"errors\":[{{\"code\":\"TOOMANYREQUESTS\",\"message\":\"this server serves \
-         {connections_max} connections at once, and all are taken: try again later\"}}]}}"
+pub(super) fn house_full(connections_max: u32) -> String {
+    let message = format!(
+        "this server serves {connections_max} connections at once, and all are taken: try again later"
     );
+    answer("503 Service Unavailable", &message)
+}
+
+/// The same for an address that has its share: 429.
+pub(super) fn share_taken(most: u32) -> String {
+    let message = format!(
+        "this server serves {most} connections of one address at once: end one, or try again later"
+    );
+    answer("429 Too Many Requests", &message)
+}
+
+fn answer(status: &str, message: &str) -> String {
+    let body =
+        format!("{{\"errors\":[{{\"code\":\"TOOMANYREQUESTS\",\"message\":\"{message}\"}}]}}");
     format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )

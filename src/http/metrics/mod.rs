@@ -1,0 +1,174 @@
+//! Figures of the running server, in the text form that Prometheus reads (OpenMetrics 1.0).
+//!
+//! No label takes its values from what clients send: a client can make figures grow, never their number.
+
+mod endpoint;
+mod labels;
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+pub(super) use endpoint::get;
+pub use labels::Limit;
+use labels::{LimitLabels, LoginLabels, RequestLabels, RouteLabels};
+
+/// Upper bounds of the buckets of durations, in seconds: from a row of the index to a layer over a slow line.
+const DURATION_BOUNDS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0,
+];
+
+/// What is counted.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    received: Counter,
+    sent: Counter,
+    refused: Family<LimitLabels, Counter>,
+    logins: Family<LoginLabels, Counter>,
+    connections: Gauge,
+    handshakes_failed: Counter,
+}
+
+/// A connection that is counted for as long as this is kept.
+pub(super) struct Connected(Gauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let durations: fn() -> Histogram = || Histogram::new(DURATION_BOUNDS);
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("drift"),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(durations),
+            received: Counter::default(),
+            sent: Counter::default(),
+            refused: Family::default(),
+            logins: Family::default(),
+            connections: Gauge::default(),
+            handshakes_failed: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "build",
+            "The program that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register(
+            "http_requests",
+            "Requests answered, by route, method and status; 0: the client left before there was an answer",
+            self.requests.clone(),
+        );
+        registry.register(
+            "http_request_duration_seconds",
+            "From a request's head to the end of its answer, in seconds",
+            self.durations.clone(),
+        );
+        registry.register(
+            "http_received_bytes",
+            "Bytes of requests' bodies",
+            self.received.clone(),
+        );
+        registry.register(
+            "http_sent_bytes",
+            "Bytes of answers' bodies",
+            self.sent.clone(),
+        );
+        registry.register(
+            "refused",
+            "Requests, logins and connections that were one too many, by the limit that they met",
+            self.refused.clone(),
+        );
+        registry.register(
+            "logins",
+            "Requests that came with credentials, by whether these were good",
+            self.logins.clone(),
+        );
+        registry.register(
+            "connections",
+            "Connections that are served now",
+            self.connections.clone(),
+        );
+        registry.register(
+            "tls_handshakes_failed",
+            "Connections that ended before they could ask for anything",
+            self.handshakes_failed.clone(),
+        );
+        // So that a figure is there before it first grows: an alert on its growth misses no first time.
+        for limit in Limit::ALL {
+            drop(self.refused.get_or_create(&LimitLabels { limit }));
+        }
+        for good in [true, false] {
+            drop(self.logins.get_or_create(&LoginLabels::of(good)));
+        }
+    }
+
+    /// Counts a request when its answer has ended. `None` stands for an answer that the client did not
+    /// wait for.
+    pub(super) fn request(
+        &self,
+        route: &'static str,
+        method: &Method,
+        status: Option<StatusCode>,
+        took: Duration,
+    ) {
+        let labels = RequestLabels::of(route, method, status);
+        self.requests.get_or_create(&labels).inc();
+        self.durations
+            .get_or_create(&RouteLabels { route })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts bytes of bodies.
+    pub(super) fn bytes(&self, received: u64, sent: u64) {
+        self.received.inc_by(received);
+        self.sent.inc_by(sent);
+    }
+
+    /// Counts what met a limit.
+    pub(super) fn refused(&self, limit: Limit) {
+        self.refused.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// Counts credentials.
+    pub(super) fn login(&self, good: bool) {
+        self.logins.get_or_create(&LoginLabels::of(good)).inc();
+    }
+
+    /// Counts a connection until what this returns is dropped.
+    pub(super) fn connected(&self) -> Connected {
+        self.connections.inc();
+        Connected(self.connections.clone())
+    }
+
+    /// Counts a connection that did not come to speak TLS.
+    pub(super) fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
+    }
+
+    fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
