@@ -36,7 +36,7 @@ async fn what_is_nowhere_is_404_in_the_form_of_the_specification() {
         "/v2/_catalog/",
         "/index.html",
         "/v2//",
-        "/metrics",
+        "/metrics/",
     ] {
         registry.get(path).await.expect_error(404, "UNSUPPORTED");
     }
