@@ -15,6 +15,8 @@ FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --no-create-home drift \
     && install -d -o drift -g drift /var/lib/drift/storage
 COPY --from=builder /app/target/release/drift /usr/local/bin/
+# Whom hosts elsewhere have to be vouched for by: keys of issuers are asked for over TLS.
+COPY --from=builder /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 
 # In a container, the network is where Drift is reached from at all.
 ENV DRIFT_SERVER_HOST=0.0.0.0

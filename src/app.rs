@@ -10,8 +10,11 @@ use anyhow::Context;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::issuers::Issuer;
 use crate::auth::{self, AuthOptions, AuthService, Authority, BadLogins};
-use crate::config::{BackupConfig, Config, MissingReferences as Missing, ServerConfig, Share};
+use crate::config::{
+    BackupConfig, Config, IssuerConfig, MissingReferences as Missing, ServerConfig, Share,
+};
 use crate::ghostbay::admin::ADMIN_SOCKET;
 use crate::ghostbay::full_copy::KEYS_DIRECTORY;
 use crate::ghostbay::room::MinFree;
@@ -19,6 +22,7 @@ use crate::ghostbay::schedule::Schedule;
 use crate::ghostbay::{EngineOptions, LocalStorageEngine};
 use crate::ghostbay::{abandoned, compact, reclaim};
 use crate::http::admin::{self, AdminApi, AdminSocket};
+use crate::http::outbound::{Outbound, OutboundOptions};
 use crate::http::transport::{
     self, Clients, ListenError, Listener, SiteLimit, Timeouts, Tls, TlsFiles, TransportOptions,
     connections_possible,
@@ -93,6 +97,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
                      until it is changed (drift user passwd admin)"
                 );
             }
+            check_authorities(config)?;
             AuthService::with(authority.clone())
         }
         false => AuthService::open(),
@@ -143,6 +148,12 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let pulls = registry.keep_pulls(stopping.clone());
     let uses = authority.keep_uses(stopping.clone());
     let htpasswd = authority.keep_htpasswd(stopping.clone());
+    let stopping_keys = stopping.clone();
+    let asking = async {
+        if config.auth.is_enabled() {
+            authority.keep_issuer_keys(stopping_keys).await;
+        }
+    };
     let stopping_retention = stopping.clone();
     let retaining = async {
         if !config.server.read_only {
@@ -185,6 +196,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         pulls,
         uses,
         htpasswd,
+        asking,
         retaining,
         reclaiming,
         compacting,
@@ -318,6 +330,27 @@ fn api(
     }
 }
 
+/// Who asks for an issuer's keys.
+fn outbound(issuer: &IssuerConfig) -> Outbound {
+    Outbound::new(OutboundOptions {
+        ca: issuer.ca.clone(),
+        private_networks: issuer.private_networks.clone(),
+    })
+}
+
+/// Refuses a file of authorities that cannot be used. It is read again with each request.
+fn check_authorities(config: &Config) -> anyhow::Result<()> {
+    config.auth.issuers.iter().try_for_each(|issuer| {
+        let checked = outbound(issuer).check();
+        checked.with_context(|| {
+            format!(
+                "see ca of {} in [[auth.issuers]] (variable DRIFT_AUTH_ISSUERS)",
+                issuer.url
+            )
+        })
+    })
+}
+
 /// The accounts and the policy of a store, as the configuration has them.
 pub fn authority(config: &Config, storage: &LocalStorageEngine) -> anyhow::Result<Authority> {
     let options = AuthOptions {
@@ -330,6 +363,19 @@ pub fn authority(config: &Config, storage: &LocalStorageEngine) -> anyhow::Resul
             by_address: NonZeroU32::new(config.auth.bad_logins_by_address),
             by_account: NonZeroU32::new(config.auth.bad_logins_by_account),
         },
+        issuers: config
+            .auth
+            .issuers
+            .iter()
+            .map(|issuer| Issuer {
+                url: issuer.url.clone(),
+                audience: issuer.audience.clone(),
+                jwks: issuer.jwks.clone(),
+                direct: issuer.direct,
+                fetch: Arc::new(outbound(issuer)),
+            })
+            .collect(),
+        trust: config.auth.trust.clone(),
     };
     Ok(Authority::open(storage.catalog().clone(), options)?)
 }

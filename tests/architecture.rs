@@ -71,6 +71,8 @@ const HELD: &[(&str, &[&str])] = &[
     ("axum", &["http", "app.rs"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
+    ("reqwest", &["http/outbound"]),
+    ("rustls_native_certs", &["http/outbound"]),
     ("clap", &["cli"]),
     ("figment", &["config"]),
     ("indicatif", &["cli"]),

@@ -39,6 +39,7 @@ fuzz_target!(|data: &[u8]| {
         Asking::Anonymous,
         Asking::User(Some(&alice), &groups, None),
         Asking::Token(&alice),
+        Asking::Roles(&groups),
     ] {
         for action in Action::ALL {
             for name in ["a", "team/a", "prod/deep/a"] {

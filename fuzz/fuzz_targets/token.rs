@@ -26,6 +26,8 @@ fn service() -> &'static (Runtime, AuthService) {
                 clients: Vec::new(),
                 token_lifetime: std::time::Duration::from_secs(300),
                 bad_logins: BadLogins::default(),
+                issuers: Vec::new(),
+                trust: Vec::new(),
             };
             let authority = Authority::open(storage.catalog().clone(), options).unwrap();
             authority.begin().await.unwrap();

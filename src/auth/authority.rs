@@ -10,6 +10,7 @@ use super::certificate::ClientRule;
 use super::directory::Directory;
 use super::htpasswd::Htpasswd;
 use super::initial::{self, INITIAL_ACCOUNT};
+use super::issuers::{Issuer, Issuers, Trust};
 use super::keyring::Keyring;
 use super::name::Name;
 use super::password::{self, Busy, Verifier};
@@ -36,6 +37,10 @@ pub struct AuthOptions {
     pub token_lifetime: Duration,
     /// How many failed logins are borne.
     pub bad_logins: BadLogins,
+    /// Others whose word counts.
+    pub issuers: Vec<Issuer>,
+    /// The roles that are given for it.
+    pub trust: Vec<Trust>,
 }
 
 /// Why a password is not looked at.
@@ -102,9 +107,10 @@ pub struct Authority {
     /// follows a newer one.
     htpasswd: Mutex<Htpasswd>,
     verifier: Verifier,
-    verified: VerifiedLogins,
+    pub(super) verified: VerifiedLogins,
     pub(super) throttle: Throttle,
     pub(super) uses: TokenUses,
+    pub(super) issuers: Issuers,
     /// `None` until the first login can come, or a key is made.
     keyring: RwLock<Option<Arc<Keyring>>>,
 }
@@ -129,6 +135,7 @@ impl Authority {
         Ok(Authority {
             catalog,
             throttle: Throttle::new(options.bad_logins),
+            issuers: Issuers::new(options.issuers.clone(), &options.trust),
             options,
             directory: RwLock::new(Arc::new(directory)),
             htpasswd: Mutex::new(htpasswd),

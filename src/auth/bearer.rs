@@ -27,14 +27,14 @@ const TOKEN_BYTES_MAX: usize = 64 * 1024;
 struct Claims {
     iss: String,
     aud: String,
-    /// `anonymous`, `user:NAME` or `token:NAME`.
+    /// `anonymous`, `user:NAME`, `token:NAME` or `oidc:SUBJECT`.
     sub: String,
     /// Times in seconds since 1970.
     iat: u64,
     nbf: u64,
     exp: u64,
     jti: String,
-    /// What the account or token was when this was signed.
+    /// What the account or token was when this was signed, or which trusts gave the roles.
     stamp: String,
     scope: Scope,
 }
@@ -69,11 +69,19 @@ impl Authority {
         let keyring = self.keyring();
         let key = keyring.as_ref().and_then(|ring| ring.signing());
         let key = key.ok_or(SignError::NoKey)?;
-        let (issued, lifetime) = (now_ms() / 1000, self.token_lifetime());
+        let issued = now_ms() / 1000;
+        // Whom an issuer vouches for it vouches for until then, and no longer.
+        let lifetime = match principal.expires() {
+            None => self.token_lifetime(),
+            Some(expires) => {
+                let left = Duration::from_secs(expires.saturating_sub(issued));
+                left.min(self.token_lifetime())
+            }
+        };
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: ISSUER.to_owned(),
-            sub: principal.to_string(),
+            sub: principal.subject(),
             iat: issued,
             nbf: issued,
             exp: issued + lifetime.as_secs(),
@@ -116,7 +124,13 @@ impl Authority {
         if claims.exp <= now_ms() / 1000 {
             return None;
         }
-        let principal = principal(&claims.sub, &claims.stamp)?;
+        let principal = match claims.sub.strip_prefix("oidc:") {
+            Some(subject) => {
+                let again = self.issuers.again(subject, &claims.stamp, claims.exp);
+                Principal::External(Arc::new(again?))
+            }
+            None => principal(&claims.sub, &claims.stamp)?,
+        };
         principal
             .is_still(&self.directory())
             .then(|| Identity::scoped(self.clone(), principal, claims.scope))

@@ -413,6 +413,7 @@ fn test(authority: &Authority, who: &Who, action: Action, repository: &Repositor
                 stamp: stamp_of(&token.secret),
             }))
         }
+        Who::Role(role) => decide(Asking::Roles(std::slice::from_ref(role))),
         Who::Group(group) => decide(Asking::User(None, std::slice::from_ref(group), None)),
         Who::Authenticated => decide(Asking::User(None, &[], None)),
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::authority::{Authority, now_ms};
 use super::bearer::{SignError, Signed};
 use super::directory::Directory;
+use super::issuers::External;
 use super::name::Name;
 use super::policy::{Action, Actions, Asking, Decision, Reason};
 use super::scope::Scope;
@@ -46,6 +47,8 @@ pub(super) enum Principal {
         /// The part.
         stamp: u64,
     },
+    /// Somebody whom an issuer vouches for.
+    External(Arc<External>),
 }
 
 /// What tells a token from another of the same name.
@@ -61,13 +64,32 @@ impl Principal {
         match self {
             Principal::Anonymous => String::new(),
             Principal::Account { stamp, .. } | Principal::Token { stamp, .. } => stamp.to_string(),
+            Principal::External(external) => external.stamp(),
+        }
+    }
+
+    /// What a signed token calls it.
+    pub fn subject(&self) -> String {
+        match self {
+            // Who vouches and for which role the stamp says.
+            Principal::External(external) => format!("oidc:{}", external.subject),
+            own => own.to_string(),
+        }
+    }
+
+    /// When it ends by itself, in seconds since 1970.
+    pub fn expires(&self) -> Option<u64> {
+        match self {
+            Principal::External(external) => Some(external.expires),
+            _ => None,
         }
     }
 
     /// Whether it is there, and what it was.
     pub fn is_still(&self, directory: &Directory) -> bool {
         match self {
-            Principal::Anonymous => true,
+            // What is trusted changes with a start alone.
+            Principal::Anonymous | Principal::External(_) => true,
             Principal::Account { name, stamp } => {
                 let account = directory.accounts.get(name);
                 account.is_some_and(|it| !it.disabled && it.stamp == *stamp)
@@ -103,6 +125,9 @@ impl Principal {
                 }
             },
             Principal::Token { name, .. } => token(directory, name, action, repository),
+            Principal::External(external) => {
+                policy.decide(Asking::Roles(&external.roles), action, repository)
+            }
         }
     }
 }
@@ -113,6 +138,7 @@ impl fmt::Display for Principal {
             Principal::Anonymous => f.write_str("anonymous"),
             Principal::Account { name, .. } => write!(f, "user:{name}"),
             Principal::Token { name, .. } => write!(f, "token:{name}"),
+            Principal::External(external) => external.fmt(f),
         }
     }
 }

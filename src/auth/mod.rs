@@ -7,6 +7,7 @@
 //!   in a file
 //! * [`ClientCertificate`]: whoever shows one instead of a password
 //! * `throttle`: who fails to log in waits; [`rate`]: so many a while for each of many
+//! * [`issuers`]: others whose word counts, such as a CI; `vouched`: who comes by it
 //! * [`token`]: secrets for machines; `bearer`, [`scope`], `keyring`: signed tokens of a few minutes
 //! * `initial`, `secret`: what is made up, and where it lies
 //! * [`command`]: what an operator may ask; [`tables`]: what is kept
@@ -22,6 +23,7 @@ mod directory;
 pub mod htpasswd;
 mod identity;
 mod initial;
+pub mod issuers;
 mod keyring;
 mod name;
 pub mod password;
@@ -34,6 +36,7 @@ pub mod tables;
 mod throttle;
 pub mod token;
 mod verified;
+mod vouched;
 
 pub use authority::{AuthOptions, Authority, AuthorityError};
 pub use bearer::{SignError, Signed};

@@ -32,6 +32,9 @@ pub enum AuthError {
     /// Too many others log in.
     #[error("too many logins at once; try again")]
     Busy,
+    /// Whoever is to vouch for them cannot be asked.
+    #[error("the keys of the token's issuer cannot be had at present; try again")]
+    Unavailable,
     /// Too many logins from there, or to that account, have failed.
     #[error("too many logins have failed; wait for {} s", .0.as_secs() + 1)]
     Throttled(Duration),
@@ -96,9 +99,10 @@ impl AuthService {
             Some(Credentials::Basic { name, password }) => {
                 self.log_in(&name, &password, from).await
             }
-            Some(Credentials::Bearer(token)) => {
-                authority.verify(&token).ok_or(AuthError::Unauthenticated)
-            }
+            Some(Credentials::Bearer(token)) => match authority.verify(&token) {
+                Some(identity) => Ok(identity),
+                None => authority.vouched_directly(&token, from).await,
+            },
         }
     }
 
@@ -115,8 +119,8 @@ impl AuthService {
         Ok(known.unwrap_or_else(|| Identity::of(authority.clone(), Principal::Anonymous)))
     }
 
-    /// Who logs in by a name and a password. A token may stand in for the password, and then the name
-    /// can be any.
+    /// Who logs in by a name and a password. A token may stand in for the password, ours or that of an
+    /// issuer whose word counts, and then the name can be any.
     pub async fn log_in(
         &self,
         name: &str,
@@ -126,6 +130,9 @@ impl AuthService {
         let Some(authority) = self.authority()? else {
             return Ok(Identity::everything());
         };
+        if let Some(known) = authority.issuers.of(password) {
+            return authority.vouched(known, password, from).await;
+        }
         let principal = match password.starts_with(TOKEN_PREFIX) {
             true => {
                 let known = authority.token(password);
@@ -144,6 +151,14 @@ impl AuthService {
         };
         let principal = principal.ok_or(AuthError::Unauthenticated)?;
         Ok(Identity::of(authority.clone(), principal))
+    }
+
+    /// Who comes with a token of an issuer whose word counts.
+    pub async fn exchange(&self, token: &str, from: Option<IpAddr>) -> Result<Identity, AuthError> {
+        let Some(authority) = self.authority()? else {
+            return Ok(Identity::everything());
+        };
+        authority.vouched_for(token, from).await
     }
 
     /// Whether tokens are made here, so that clients are to ask for one.

@@ -53,10 +53,24 @@ impl Throttle {
 
     /// Whether a password may be tried; else how long not.
     pub fn admit(&self, from: Option<IpAddr>, account: &str) -> Result<(), Duration> {
+        let account = Some(Tried::Account(account.to_owned()));
+        self.admit_all(
+            from.map(site_of)
+                .map(Tried::From)
+                .into_iter()
+                .chain(account),
+        )
+    }
+
+    /// Whether somebody may try from there who names no account; else how long not.
+    pub fn admit_from(&self, from: Option<IpAddr>) -> Result<(), Duration> {
+        self.admit_all(from.map(site_of).map(Tried::From))
+    }
+
+    fn admit_all(&self, tried: impl IntoIterator<Item = Tried>) -> Result<(), Duration> {
         let mut waiting = self.waiting();
         let now = Instant::now();
-        let from = from.map(site_of).map(Tried::From);
-        for tried in from.into_iter().chain([Tried::Account(account.to_owned())]) {
+        for tried in tried {
             match waiting.get(&tried) {
                 Some(until) if *until > now => return Err(*until - now),
                 Some(_) => drop(waiting.remove(&tried)),

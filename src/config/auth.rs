@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
+use super::issuers::{self, IssuerConfig};
 use super::server::ServerConfig;
 use super::{rules, scalar};
+use crate::auth::issuers::Trust;
 use crate::auth::{LIFETIME_MAX, Rule};
 
 /// The section `[auth]`.
@@ -37,6 +39,12 @@ pub struct AuthConfig {
     /// How many to one account, from wherever; 0 for any number.
     #[serde(deserialize_with = "scalar::whole")]
     pub bad_logins_by_account: u32,
+    /// Others whose tokens are taken, such as a CI's.
+    #[serde(deserialize_with = "rules::list")]
+    pub issuers: Vec<IssuerConfig>,
+    /// The roles that are given for them.
+    #[serde(deserialize_with = "rules::list")]
+    pub trust: Vec<Trust>,
 }
 
 impl Default for AuthConfig {
@@ -48,6 +56,8 @@ impl Default for AuthConfig {
             token_lifetime: Duration::from_secs(300),
             bad_logins_by_address: 20,
             bad_logins_by_account: 100,
+            issuers: Vec::new(),
+            trust: Vec::new(),
         }
     }
 }
@@ -71,6 +81,7 @@ impl AuthConfig {
                 ),
             ));
         }
+        issuers::check(&self.issuers, &self.trust)?;
         let loopback = server
             .ip()
             .is_some_and(|ip| ip.to_canonical().is_loopback());

@@ -142,6 +142,16 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_SERVER_EXTERNAL_URL", "https://registry.example.com"),
             ("DRIFT_SERVER_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8"),
             (
+                "DRIFT_AUTH_ISSUERS",
+                "[{ url = \"https://a.example.com\", audience = \"drift\", jwks = \"https://b.example.com\", \
+                 ca = \"ca.pem\", private_networks = [\"10.0.0.0/8\"], direct = true }]",
+            ),
+            (
+                "DRIFT_AUTH_TRUST",
+                "[{ issuer = \"https://a.example.com\", role = \"ci\", \
+                 claims = { sub = \"a*\", \"/b.c/d\" = [\"e\", \"f\"] } }]",
+            ),
+            (
                 "DRIFT_AUTH_RULES",
                 "[{ effect = \"deny\", who = \"everybody\", actions = \"delete\", \
                  repositories = \"prod/**\" }]",
@@ -241,6 +251,22 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             bad_logins_by_address: 5,
             bad_logins_by_account: 6,
             enabled: Some(false),
+            issuers: vec![IssuerConfig {
+                url: "https://a.example.com".parse().unwrap(),
+                audience: "drift".to_owned(),
+                jwks: Some("https://b.example.com".parse().unwrap()),
+                ca: Some(PathBuf::from("ca.pem")),
+                private_networks: vec!["10.0.0.0/8".parse().unwrap()],
+                direct: true,
+            }],
+            trust: vec![
+                serde_json::from_value(serde_json::json!({
+                    "issuer": "https://a.example.com",
+                    "claims": { "sub": "a*", "/b.c/d": ["e", "f"] },
+                    "role": "ci",
+                }))
+                .unwrap(),
+            ],
         },
         gc: GcConfig {
             interval: Duration::from_secs(5),
@@ -384,6 +410,26 @@ fn values_of_the_wrong_kind_are_named_with_their_place() {
             "[[immutable.rules]]\nrepositories = \"a\"\n",
             &[],
             vec!["[immutable] rules", "tags"],
+        ),
+        (
+            "[[auth.issuers]]\nurl = \"http://a\"\naudience = \"drift\"\n",
+            &[],
+            vec!["[auth] issuers", "http://a", "https://"],
+        ),
+        (
+            "[[auth.issuers]]\nurl = \"https://a\"\naudience = \"drift\"\n\
+             [[auth.trust]]\nissuer = \"https://a\"\nrole = \"ci\"\n[auth.trust.claims]\n",
+            &[],
+            vec![
+                "[auth] trust",
+                "ci",
+                "everybody who has a token of https://a",
+            ],
+        ),
+        (
+            "[[auth.trust]]\nissuer = \"https://a\"\nrole = \"ci\"\nclaims = { sub = \"***\" }\n",
+            &[],
+            vec!["[auth] trust", "***", "no pattern of a claim"],
         ),
         (
             "",

@@ -356,6 +356,7 @@ impl From<AuthError> for ApiError {
                 error.to_string(),
                 Duration::from_secs(1),
             ),
+            AuthError::Unavailable => ApiError::unavailable(error.to_string(), error),
             AuthError::Throttled(wait) => {
                 ApiError::too_many(Limit::bad_logins, error.to_string(), wait)
             }

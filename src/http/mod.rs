@@ -6,6 +6,7 @@
 //! * [`metrics`] counts what happens; `/metrics` shows it
 //! * `middleware` gives each request its id and its line in the log
 //! * [`error`] is the only place where an error gets a status
+//! * [`outbound`] asks hosts elsewhere
 //! * [`admin`] is what an operator's commands ask, by a socket in the data directory
 //! * [`transport`] is the listener and what a client may do to it
 
@@ -19,6 +20,7 @@ mod limits;
 pub mod metrics;
 mod middleware;
 mod origin;
+pub mod outbound;
 mod query;
 pub mod router;
 mod token;

@@ -23,6 +23,19 @@ use super::{Api, body};
 /// Longest form of a POST, in bytes.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
+/// The grant by which the token of another becomes one of ours (RFC 8693).
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// The types of tokens that are taken for that, and of that which is given.
+const TAKEN: [&str; 2] = [
+    "urn:ietf:params:oauth:token-type:id_token",
+    "urn:ietf:params:oauth:token-type:jwt",
+];
+const GIVEN: [&str; 2] = [
+    "urn:ietf:params:oauth:token-type:access_token",
+    "urn:ietf:params:oauth:token-type:jwt",
+];
+
 #[derive(Serialize)]
 struct Answer<'a> {
     /// The same twice: one name is Docker's, the other OAuth's.
@@ -32,6 +45,9 @@ struct Answer<'a> {
     expires_in: u64,
     issued_at: String,
     scope: String,
+    /// Of an exchange alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
 }
 
 /// The token, for what of the scopes whoever asks may do.
@@ -60,6 +76,7 @@ pub async fn answer(api: &Api, caller: Identity, request: Request) -> Result<Res
     let signed = caller.sign(scope);
     let (signed, given) = signed.ok_or(AuthError::Unauthenticated)?;
     let signed = signed.map_err(ApiError::internal)?;
+    let is_exchange = form.one("grant_type")? == Some(EXCHANGE);
     let scope: Vec<_> = given
         .repositories
         .iter()
@@ -73,6 +90,7 @@ pub async fn answer(api: &Api, caller: Identity, request: Request) -> Result<Res
         expires_in: signed.lifetime.as_secs(),
         issued_at: humantime::format_rfc3339_seconds(issued).to_string(),
         scope: scope.join(" "),
+        issued_token_type: is_exchange.then_some(GIVEN[0]),
     });
     let mut response = Response::new(Body::from(answer.map_err(ApiError::internal)?));
     let headers = response.headers_mut();
@@ -111,11 +129,32 @@ async fn of_form(
             api.metrics.login(known.is_ok());
             Ok(known?)
         }
+        Some(EXCHANGE) => {
+            let token = form.one("subject_token")?;
+            let token = token.ok_or_else(|| missing("subject_token"))?;
+            let kind = form.one("subject_token_type")?;
+            let kind = kind.ok_or_else(|| missing("subject_token_type"))?;
+            if !TAKEN.contains(&kind) {
+                let message = format!("subject_token_type is {} or {} here", TAKEN[0], TAKEN[1]);
+                return Err(ApiError::bad_request(message));
+            }
+            let wanted = form.one("requested_token_type")?;
+            if wanted.is_some_and(|wanted| !GIVEN.contains(&wanted)) {
+                let message = format!("requested_token_type is {} or none here", GIVEN[0]);
+                return Err(ApiError::bad_request(message));
+            }
+            if form.one("actor_token")?.is_some() {
+                return Err(ApiError::bad_request(
+                    "nobody acts for another here: leave actor_token out",
+                ));
+            }
+            Ok(api.auth.exchange(token, from).await?)
+        }
         None => Ok(caller),
         Some(_) => Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             ErrorCode::Unsupported,
-            "grant_type is password or refresh_token here",
+            format!("grant_type is password, refresh_token or {EXCHANGE} here"),
         )),
     }
 }

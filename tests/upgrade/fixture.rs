@@ -164,6 +164,8 @@ pub fn authority(storage: &LocalStorageEngine, directory: &Path) -> Authority {
         clients: Vec::new(),
         token_lifetime: std::time::Duration::from_secs(300),
         bad_logins: Default::default(),
+        issuers: Vec::new(),
+        trust: Vec::new(),
     };
     Authority::open(storage.catalog().clone(), options).unwrap()
 }

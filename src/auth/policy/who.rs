@@ -17,6 +17,8 @@ pub enum Who {
     Group(Name),
     /// One token.
     Token(Name),
+    /// Whoever has a role for an issuer's word.
+    Role(Name),
     /// Whoever has not logged in.
     Anonymous,
     /// Whoever has logged in.
@@ -30,7 +32,7 @@ pub enum Who {
 pub enum WhoError {
     /// It has none of the forms.
     #[error(
-        "{0:?} is nobody: use user:NAME, group:NAME, token:NAME, anonymous, authenticated or everybody"
+        "{0:?} is nobody: use user:NAME, group:NAME, token:NAME, role:NAME, anonymous, authenticated or everybody"
     )]
     Form(String),
     /// What follows the colon is no name.
@@ -46,6 +48,7 @@ impl FromStr for Who {
             Some(("user", name)) => Ok(Who::User(name.parse()?)),
             Some(("group", name)) => Ok(Who::Group(name.parse()?)),
             Some(("token", name)) => Ok(Who::Token(name.parse()?)),
+            Some(("role", name)) => Ok(Who::Role(name.parse()?)),
             None if text == "anonymous" => Ok(Who::Anonymous),
             None if text == "authenticated" => Ok(Who::Authenticated),
             None if text == "everybody" => Ok(Who::Everybody),
@@ -74,6 +77,7 @@ impl fmt::Display for Who {
             Who::User(name) => write!(f, "user:{name}"),
             Who::Group(name) => write!(f, "group:{name}"),
             Who::Token(name) => write!(f, "token:{name}"),
+            Who::Role(name) => write!(f, "role:{name}"),
             Who::Anonymous => f.write_str("anonymous"),
             Who::Authenticated => f.write_str("authenticated"),
             Who::Everybody => f.write_str("everybody"),
@@ -90,6 +94,8 @@ pub enum Asking<'a> {
     User(Option<&'a Name>, &'a [Name], Option<&'a Name>),
     /// A token that stands for itself.
     Token(&'a Name),
+    /// Somebody without an account here, and the roles that they have for an issuer's word.
+    Roles(&'a [Name]),
 }
 
 impl Who {
@@ -97,11 +103,12 @@ impl Who {
     pub fn is(&self, asking: Asking<'_>) -> bool {
         match (self, asking) {
             (Who::Everybody, _) | (Who::Anonymous, Asking::Anonymous) => true,
-            (Who::Authenticated, Asking::User(..) | Asking::Token(_)) => true,
+            (Who::Authenticated, Asking::User(..) | Asking::Token(_) | Asking::Roles(_)) => true,
             (Who::User(who), Asking::User(name, _, _)) => Some(who) == name,
             (Who::Group(who), Asking::User(_, groups, _)) => groups.contains(who),
             (Who::Token(who), Asking::User(_, _, token)) => Some(who) == token,
             (Who::Token(who), Asking::Token(name)) => who == name,
+            (Who::Role(who), Asking::Roles(roles)) => roles.contains(who),
             _ => false,
         }
     }
@@ -117,6 +124,7 @@ mod tests {
             "user:alice",
             "group:dev",
             "token:ci",
+            "role:ci",
             "anonymous",
             "authenticated",
             "everybody",
@@ -134,21 +142,27 @@ mod tests {
     fn a_rule_is_about_nobody_else() {
         let name = |text: &str| text.parse::<Name>().unwrap();
         let (alice, ci, dev) = (name("alice"), name("ci"), [name("dev")]);
+        let roles = [name("build"), name("ci")];
         let asking = [
             Asking::Anonymous,
             Asking::User(Some(&alice), &dev, None),
             Asking::Token(&ci),
+            Asking::Roles(&roles),
         ];
         for (who, is) in [
-            ("everybody", [true, true, true]),
-            ("authenticated", [false, true, true]),
-            ("anonymous", [true, false, false]),
-            ("user:alice", [false, true, false]),
-            ("user:ci", [false, false, false]),
-            ("token:alice", [false, false, false]),
-            ("token:ci", [false, false, true]),
-            ("group:dev", [false, true, false]),
-            ("group:alice", [false, false, false]),
+            ("everybody", [true, true, true, true]),
+            ("authenticated", [false, true, true, true]),
+            ("anonymous", [true, false, false, false]),
+            ("user:alice", [false, true, false, false]),
+            ("user:ci", [false, false, false, false]),
+            ("token:alice", [false, false, false, false]),
+            ("token:ci", [false, false, true, false]),
+            ("group:dev", [false, true, false, false]),
+            ("group:alice", [false, false, false, false]),
+            ("group:ci", [false, false, false, false]),
+            ("role:ci", [false, false, false, true]),
+            ("role:build", [false, false, false, true]),
+            ("role:dev", [false, false, false, false]),
         ] {
             let who: Who = who.parse().unwrap();
             assert_eq!(asking.map(|asking| who.is(asking)), is, "{who}");

@@ -1,0 +1,54 @@
+//! Whom a certificate has to come from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::OutboundError;
+
+/// TLS with whoever can show a certificate of those in the file, or without one of those whom the system
+/// trusts. Where the system trusts nobody, such as in an image without a bundle, nobody can.
+pub fn tls(ca: Option<&Path>) -> Result<ClientConfig, OutboundError> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            for certificate in bundle(path)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| OutboundError::ca(path, error))?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            // One that is not understood is no reason to do without the others.
+            let (taken, _) = roots.add_parsable_certificates(found.certs);
+            if taken == 0 {
+                tracing::warn!(
+                    errors = ?found.errors,
+                    "the system has no certificates of authorities (package ca-certificates, or \
+                     SSL_CERT_FILE): nobody is trusted to be who they are"
+                );
+            }
+        }
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(OutboundError::Tls)?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The certificates of a file, of which there is one at least.
+fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, OutboundError> {
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| OutboundError::ca(path, error))?;
+    match found.is_empty() {
+        true => Err(OutboundError::ca(path, "there is no certificate in it")),
+        false => Ok(found),
+    }
+}
