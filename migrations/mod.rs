@@ -3,6 +3,7 @@
 mod v0001_initial;
 mod v0002_reclaim;
 mod v0003_accounts;
+mod v0004_audit;
 
 use crate::ghostbay::catalog::schema::Step;
 
@@ -11,4 +12,5 @@ pub const STEPS: &[Step] = &[
     v0001_initial::STEP,
     v0002_reclaim::STEP,
     v0003_accounts::STEP,
+    v0004_audit::STEP,
 ];

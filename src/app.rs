@@ -10,6 +10,7 @@ use anyhow::Context;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{self, AuditLog, AuditOptions, FileOptions};
 use crate::auth::issuers::Issuer;
 use crate::auth::{self, AuthOptions, AuthService, Authority, BadLogins};
 use crate::config::{
@@ -73,6 +74,7 @@ pub async fn create_drift_app_with_ghostbay_storage(
         storage,
         auth,
         registry,
+        None,
     )))
 }
 
@@ -113,10 +115,12 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let storage = Arc::new(storage);
     let admin = admin_socket(config);
     let registry = registry(config, (*storage).clone());
+    let audit = audit_log(config, &storage)?;
     let admin_api = AdminApi {
         storage: storage.clone(),
         registry: registry.clone(),
         authority: authority.clone(),
+        audit: audit.clone(),
         read_only: config.server.read_only,
         compact_rate: config.gc.compact_rate,
         verify: verify_options(config, Depth::Quick, Repairs::Nothing),
@@ -128,6 +132,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         storage.clone(),
         Arc::new(auth),
         registry.clone(),
+        audit.clone(),
     );
     tracing::info!(
         address = %listener.address(),
@@ -203,7 +208,28 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         expiring,
         certifying
     );
+    if let Some(audit) = audit {
+        audit.close().await;
+    }
     Ok(())
+}
+
+/// The log of who did what, if there is to be one.
+fn audit_log(config: &Config, storage: &LocalStorageEngine) -> anyhow::Result<Option<AuditLog>> {
+    let audit = &config.audit;
+    if !audit.enabled.unwrap_or(config.auth.is_enabled()) {
+        return Ok(None);
+    }
+    let options = AuditOptions {
+        file: FileOptions {
+            path: config.storage.path.join(&audit.file),
+            bytes_max: audit.rotate_at,
+            keep: audit.keep,
+        },
+        rows: u64::from(audit.rows),
+        detail: audit.detail,
+    };
+    Ok(Some(AuditLog::start(storage.catalog().clone(), options)?))
 }
 
 /// Rewrites packs as the configuration says, until told to stop.
@@ -297,6 +323,7 @@ pub fn verify_options(config: &Config, depth: Depth, repairs: Repairs) -> Verify
         bucket,
         missing_references,
         others: auth::tables::TABLES.to_vec(),
+        expendable: audit::table::TABLES.to_vec(),
     }
 }
 
@@ -306,6 +333,7 @@ fn api(
     storage: Arc<LocalStorageEngine>,
     auth: Arc<AuthService>,
     registry: Registry,
+    audit: Option<AuditLog>,
 ) -> Api {
     let server = &config.server;
     Api {
@@ -323,6 +351,7 @@ fn api(
         }),
         registry,
         auth,
+        audit,
         ready: Arc::new(move || {
             let storage = storage.clone();
             Box::pin(async move { Ok(storage.ready().await?) })

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 pub mod app;
+#[cfg(feature = "server")]
+pub mod audit;
 #[cfg(feature = "auth")]
 pub mod auth;
 #[cfg(feature = "server")]

@@ -36,8 +36,13 @@ const LAYERS: &[Layer] = &[
         may_import: &["ghostbay::catalog", "oci"],
     },
     Layer {
+        modules: &["audit"],
+        may_import: &["ghostbay::catalog", "oci"],
+    },
+    Layer {
         modules: &["http"],
         may_import: &[
+            "audit",
             "registry",
             "auth",
             "oci",
@@ -53,12 +58,12 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         modules: &["config"],
-        may_import: &["registry", "http", "auth", "oci"],
+        may_import: &["registry", "http", "audit", "auth", "oci"],
     },
     Layer {
         modules: &["app", "cli"],
         may_import: &[
-            "app", "auth", "cli", "config", "digest", "ghostbay", "http", "oci", "range",
+            "app", "audit", "auth", "cli", "config", "digest", "ghostbay", "http", "oci", "range",
             "registry",
         ],
     },

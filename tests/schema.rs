@@ -11,6 +11,7 @@ fn tables() -> Vec<TableInfo> {
     let mut tables = drift::ghostbay::TABLES.to_vec();
     tables.extend(drift::registry::tables::TABLES);
     tables.extend(drift::auth::tables::TABLES);
+    tables.extend(drift::audit::table::TABLES);
     tables.sort_by_key(|table| table.id);
     tables
 }

@@ -217,14 +217,15 @@ impl Authority {
         self.options.htpasswd.as_deref()
     }
 
-    /// The name and stamp of the account that this password opens; `None` if it opens none, whether
-    /// the account is unknown, switched off or another's password was tried: all after the same work.
+    /// The name and stamp of the account that this password opens, and whether it was looked at just
+    /// now; `None` if it opens none, whether the account is unknown, switched off or another's password
+    /// was tried: all after the same work.
     pub(super) async fn login(
         &self,
         name: &str,
         password: &str,
         from: Option<IpAddr>,
-    ) -> Result<Option<(Name, u64)>, LoginRefused> {
+    ) -> Result<Option<(Name, u64, bool)>, LoginRefused> {
         let directory = self.directory();
         let possible = name.parse::<Name>().ok();
         let known = possible.clone().and_then(|name| {
@@ -233,7 +234,8 @@ impl Authority {
         });
         let stamp = known.as_ref().map_or(0, |(_, account)| account.stamp);
         let login = self.verified.login(name, password, stamp);
-        if !self.verified.has(&login) {
+        let is_fresh = !self.verified.has(&login);
+        if is_fresh {
             let admitted = self.throttle.admit(from, name);
             admitted.map_err(LoginRefused::Throttled)?;
             let hash = match &known {
@@ -249,7 +251,8 @@ impl Authority {
             }
             self.verified.note(login);
         }
-        Ok(known.and_then(|(name, account)| (!account.disabled).then_some((name, account.stamp))))
+        let opened = known.filter(|(_, account)| !account.disabled);
+        Ok(opened.map(|(name, account)| (name, account.stamp, is_fresh)))
     }
 
     /// Sees that there is a key to sign with, and somebody who can log in: makes the first account where

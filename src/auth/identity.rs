@@ -26,6 +26,8 @@ struct Known {
     principal: Principal,
     /// What a signed token is for; `None` where they came with something else.
     scope: Option<Arc<Scope>>,
+    /// Whether they logged in for it.
+    is_login: bool,
 }
 
 /// Who it is.
@@ -186,6 +188,7 @@ impl Identity {
             authority,
             principal,
             scope: None,
+            is_login: false,
         });
         Identity { known }
     }
@@ -195,8 +198,22 @@ impl Identity {
             authority,
             principal,
             scope: Some(Arc::new(scope)),
+            is_login: false,
         });
         Identity { known }
+    }
+
+    /// The same, who logged in just now: their password, or what an issuer says of them, was looked at.
+    pub(super) fn by_login(mut self) -> Self {
+        if let Some(known) = &mut self.known {
+            known.is_login = true;
+        }
+        self
+    }
+
+    /// Whether they logged in for this, and not only a short while ago.
+    pub fn is_login(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.is_login)
     }
 
     /// Whether they may do that, and why.

@@ -44,7 +44,7 @@ pub use certificate::{ClientCertificate, ClientRule};
 pub use identity::Identity;
 pub use initial::INITIAL_PASSWORD_FILE;
 pub use keyring::LIFETIME_MAX;
-pub use name::{Name, NameError};
+pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use policy::{Action, Actions, Decision, Effect, Rule, Who};
 pub use service::{AuthError, AuthService};
 pub use throttle::BadLogins;

@@ -133,6 +133,7 @@ impl AuthService {
         if let Some(known) = authority.issuers.of(password) {
             return authority.vouched(known, password, from).await;
         }
+        let mut is_fresh = false;
         let principal = match password.starts_with(TOKEN_PREFIX) {
             true => {
                 let known = authority.token(password);
@@ -146,11 +147,18 @@ impl AuthService {
             }
             false => {
                 let known = authority.login(name, password, from).await?;
-                known.map(|(name, stamp)| Principal::Account { name, stamp })
+                known.map(|(name, stamp, fresh)| {
+                    is_fresh = fresh;
+                    Principal::Account { name, stamp }
+                })
             }
         };
         let principal = principal.ok_or(AuthError::Unauthenticated)?;
-        Ok(Identity::of(authority.clone(), principal))
+        let identity = Identity::of(authority.clone(), principal);
+        Ok(match is_fresh {
+            true => identity.by_login(),
+            false => identity,
+        })
     }
 
     /// Who comes with a token of an issuer whose word counts.
@@ -158,7 +166,8 @@ impl AuthService {
         let Some(authority) = self.authority()? else {
             return Ok(Identity::everything());
         };
-        authority.vouched_for(token, from).await
+        let known = authority.vouched_for(token, from).await;
+        known.map(Identity::by_login)
     }
 
     /// Whether tokens are made here, so that clients are to ask for one.

@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod audit;
 mod backup;
 mod compact;
 mod du;
@@ -108,6 +109,8 @@ enum Command {
     /// the group admins.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// See who did what, from where, and what decided: logins, refusals and changes, newest last
+    Audit(audit::AuditArgs),
     /// Say which server holds the data directory; exit status 1 if none runs
     Status,
     /// See where a tag pointed, and put it back
@@ -194,6 +197,7 @@ impl Cli {
             Command::User(asked) => user::run(&config, asked)?,
             Command::Token(asked) => token::run(&config, asked)?,
             Command::Key(asked) => key::run(&config, asked)?,
+            Command::Audit(args) => audit::run(&config, &args)?,
             Command::Policy(asked) => return policy::run(&config, asked),
             Command::Status => status::run(&config)?,
             Command::Tag(asked) => registry::tag(&config, asked)?,

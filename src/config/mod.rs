@@ -4,6 +4,7 @@
 //! [`Config`] whose values need no further look. Only `app` and `cli` import this module: each
 //! layer takes an options struct of its own.
 
+mod audit;
 mod auth;
 mod backup;
 mod environment;
@@ -28,6 +29,7 @@ use figment::Figment;
 use figment::providers::{Format, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use audit::AuditConfig;
 pub use auth::AuthConfig;
 pub use backup::BackupConfig;
 pub use error::ConfigError;
@@ -66,6 +68,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// `[auth]`: whether a login is asked for.
     pub auth: AuthConfig,
+    /// `[audit]`: who did what, written down.
+    pub audit: AuditConfig,
     /// `[gc]`: when what nothing refers to goes.
     pub gc: GcConfig,
     /// `[backup]`: copies of the index on a schedule.
@@ -120,6 +124,7 @@ impl Config {
         self.retention.check()?;
         self.backup.check()?;
         self.gc.check()?;
+        self.audit.check()?;
         self.auth.check(&self.server)
     }
 }

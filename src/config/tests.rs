@@ -63,6 +63,7 @@ fn the_example_documents_every_key_with_its_default() {
         .collect();
     let mut every_key = read(&uncommented, &[]).unwrap();
     every_key.auth.enabled = Some(true);
+    every_key.audit.enabled = Some(true);
     let known = serde_json::to_value(&every_key).unwrap();
     let documented: figment::value::Dict =
         Figment::from(Toml::string(&uncommented)).extract().unwrap();
@@ -135,6 +136,12 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
                 "[{ repositories = \"**\", tags = \"v*\" }]",
             ),
             ("DRIFT_AUTH_ENABLED", "false"),
+            ("DRIFT_AUDIT_ENABLED", "true"),
+            ("DRIFT_AUDIT_FILE", "/var/log/drift"),
+            ("DRIFT_AUDIT_ROTATE_AT", "1MiB"),
+            ("DRIFT_AUDIT_KEEP", "3"),
+            ("DRIFT_AUDIT_ROWS", "9"),
+            ("DRIFT_AUDIT_DETAIL", "everything"),
             ("DRIFT_AUTH_BAD_LOGINS_BY_ADDRESS", "5"),
             ("DRIFT_AUTH_BAD_LOGINS_BY_ACCOUNT", "6"),
             ("DRIFT_AUTH_TOKEN_LIFETIME", "10m"),
@@ -267,6 +274,14 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
                 }))
                 .unwrap(),
             ],
+        },
+        audit: AuditConfig {
+            enabled: Some(true),
+            file: PathBuf::from("/var/log/drift"),
+            rotate_at: 1 << 20,
+            keep: 3,
+            rows: 9,
+            detail: crate::audit::Detail::Everything,
         },
         gc: GcConfig {
             interval: Duration::from_secs(5),

@@ -12,6 +12,7 @@ use axum::routing::any;
 use crate::auth::policy::Reason;
 use crate::auth::{AuthError, ClientCertificate, Identity};
 
+use super::audit::{Trail, Watch};
 use super::challenge::Challenge;
 use super::error::{ApiError, TooNarrow};
 use super::metrics::{self, Limit};
@@ -54,10 +55,13 @@ async fn serve(State(api): State<Api>, mut request: Request) -> Response {
     let target = request.extensions_mut().remove::<Target>();
     let target = target.unwrap_or_else(|| Route::parse(request.uri().path()));
     let challenge = Challenge::of(&api, &target, &request);
-    let mut response = match answer(&api, target, request).await {
+    let watch = Watch::begin(&api, &target, &request);
+    let mut response = match answer(&api, target, request, &watch.trail()).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
     };
+    let told = watch.end(&response);
+    told.await;
     if response.status() == StatusCode::UNAUTHORIZED {
         let narrow = response.extensions().get::<TooNarrow>().is_some();
         let headers = response.headers_mut();
@@ -71,14 +75,19 @@ async fn serve(State(api): State<Api>, mut request: Request) -> Response {
     response
 }
 
-async fn answer(api: &Api, target: Target, request: Request) -> Result<Response, ApiError> {
+async fn answer(
+    api: &Api,
+    target: Target,
+    request: Request,
+    trail: &Trail,
+) -> Result<Response, ApiError> {
     let is_probe = target.as_ref().is_ok_and(Route::is_probe);
     let caller = match is_probe {
         true => None,
-        false => Some(caller(api, request.headers(), request.extensions()).await?),
+        false => Some(caller(api, request.headers(), request.extensions(), trail).await?),
     };
     let actor = caller.as_ref().and_then(Identity::actor);
-    let answered = admit(api, caller, target, request).await;
+    let answered = admit(api, caller, target, request, trail).await;
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     if let Some(actor) = actor {
         response.extensions_mut().insert(Actor(actor));
@@ -92,6 +101,7 @@ async fn admit(
     caller: Option<Identity>,
     target: Target,
     request: Request,
+    trail: &Trail,
 ) -> Result<Response, ApiError> {
     let is_stranger = caller.as_ref().is_some_and(Identity::is_anonymous);
     // Only somebody who was let in learns what a path means.
@@ -105,13 +115,13 @@ async fn admit(
         return Err(unknown(ApiError::method_not_allowed(route.allow())));
     }
     match &caller {
-        Some(caller) => permit(caller, route.needs(&method))?,
+        Some(caller) => permit(caller, route.needs(&method), trail)?,
         None if route.needs(&method) == Need::Nothing => {}
         None => return Err(AuthError::Unauthenticated.into()),
     }
     match (&route, &caller) {
         (Route::Token, Some(caller)) => {
-            return token::answer(api, caller.clone(), request).await;
+            return token::answer(api, caller.clone(), request, trail).await;
         }
         (Route::Metrics, Some(caller)) => {
             let peer = request.extensions().get().copied();
@@ -124,7 +134,7 @@ async fn admit(
     }
     let query = Query::parse(request.uri().query())?;
     let allow = route.allow();
-    handle(api, caller, route, method, query, request)
+    handle(api, caller, route, method, query, request, trail)
         .await
         .map_err(|error| error.with_allow(&allow.replace(", DELETE", "")))
 }
@@ -137,6 +147,7 @@ async fn handle(
     method: Method,
     query: Query,
     request: Request,
+    trail: &Trail,
 ) -> Result<Response, ApiError> {
     let acting = caller.as_ref().and_then(Identity::actor);
     let acting = acting.map(|actor| api.registry.acting_as(&actor));
@@ -149,7 +160,8 @@ async fn handle(
         (Route::Tags(name), _) => tags::get(registry, &name, &query),
         (Route::Referrers(name, digest), _) => referrers::get(registry, &name, &digest, &query),
         (Route::Manifest(name, reference), "PUT") => {
-            manifests::put(registry, caller, &name, reference, &query, request).await
+            let trail = trail.clone();
+            manifests::put(registry, caller, &name, reference, &query, request, trail).await
         }
         (Route::Manifest(name, reference), "DELETE") => {
             manifests::delete(registry, &name, &reference).await
@@ -174,6 +186,7 @@ async fn caller(
     api: &Api,
     headers: &HeaderMap,
     extensions: &Extensions,
+    trail: &Trail,
 ) -> Result<Identity, ApiError> {
     let from = api
         .origin
@@ -192,11 +205,15 @@ async fn caller(
         (Some(Ok(text)), None) => {
             let checked = api.auth.check(Some(text), from).await;
             api.metrics.login(checked.is_ok());
-            checked?
+            checked.inspect_err(|error| trail.failed(Some(text), *error))?
         }
         // Bytes that are no text, or two logins at once, are nobody's.
-        (Some(_), _) => return Err(AuthError::Unauthenticated.into()),
+        (Some(_), _) => {
+            trail.failed(None, AuthError::Unauthenticated);
+            return Err(AuthError::Unauthenticated.into());
+        }
     };
+    trail.came(&caller).await;
     let counted = api.limits.count_by(&caller);
     counted.map_err(too_many(Limit::requests_by_account))?;
     Ok(caller)
@@ -204,7 +221,7 @@ async fn caller(
 
 /// Refuses what the caller may not: by asking for a login whoever has none, for another token whoever
 /// has one for less, and else in the same words whether or not there is such a repository.
-fn permit(caller: &Identity, need: Need<'_>) -> Result<(), ApiError> {
+fn permit(caller: &Identity, need: Need<'_>, trail: &Trail) -> Result<(), ApiError> {
     let (decision, what) = match need {
         Need::Nothing => return Ok(()),
         Need::Login if caller.is_anonymous() => return Err(AuthError::Unauthenticated.into()),
@@ -215,6 +232,7 @@ fn permit(caller: &Identity, need: Need<'_>) -> Result<(), ApiError> {
             (decision, format!("{actions} in {repository}"))
         }
     };
+    trail.admitted(&decision);
     match decision.reason {
         _ if decision.allowed => Ok(()),
         _ if caller.is_anonymous() => Err(AuthError::Unauthenticated.into()),

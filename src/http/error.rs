@@ -27,6 +27,10 @@ use super::router::RouteError;
 #[derive(Clone, Copy, Debug)]
 pub struct TooNarrow;
 
+/// Why a request was refused, as an extension of the answer.
+#[derive(Clone, Debug)]
+pub struct Refusal(pub String);
+
 /// An answer that says why there is no other.
 #[derive(Debug)]
 pub struct ApiError {
@@ -415,6 +419,8 @@ impl IntoResponse for ApiError {
                 causes(cause.as_ref())
             );
         }
+        let refusal = matches!(self.status.as_u16(), 401 | 403 | 405 | 429)
+            .then(|| Refusal(self.message.clone()));
         let body = ErrorBody::new(self.code, self.message, self.detail);
         // Strings, numbers and lists: this cannot fail to serialise.
         let body = serde_json::to_vec(&body).unwrap_or_default();
@@ -425,6 +431,9 @@ impl IntoResponse for ApiError {
         headers.extend(self.headers);
         if let Some(limit) = self.limit {
             response.extensions_mut().insert(limit);
+        }
+        if let Some(refusal) = refusal {
+            response.extensions_mut().insert(refusal);
         }
         if self.is_too_narrow {
             response.extensions_mut().insert(TooNarrow);

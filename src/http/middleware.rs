@@ -36,6 +36,10 @@ pub type Target = Result<Route, RouteError>;
 #[derive(Clone, Debug)]
 pub struct Actor(pub String);
 
+/// The id of a request, as an extension of it.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId(pub Uuid);
+
 /// Longest path in the log, in characters. A longer one is cut.
 const PATH_CHARS_MAX: usize = 512;
 
@@ -56,6 +60,7 @@ pub async fn observe(
         metrics,
     );
     request.extensions_mut().insert(target);
+    request.extensions_mut().insert(RequestId(id));
     let is_head = request.method() == Method::HEAD;
     let request = request.map(|body| {
         Body::new(Counted {

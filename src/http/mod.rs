@@ -3,6 +3,7 @@
 //! * [`router`] says what each path names, `dispatch` who answers it, `v2` how
 //! * `token` makes tokens of logins; `challenge` and `origin` say where to ask for them
 //! * `limits` counts the requests of a client
+//! * `audit` gathers what the audit log is told of a request
 //! * [`metrics`] counts what happens; `/metrics` shows it
 //! * `middleware` gives each request its id and its line in the log
 //! * [`error`] is the only place where an error gets a status
@@ -11,6 +12,7 @@
 //! * [`transport`] is the listener and what a client may do to it
 
 pub mod admin;
+mod audit;
 mod body;
 mod challenge;
 mod dispatch;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use ipnet::IpNet;
 
+use crate::audit::AuditLog;
 use crate::auth::AuthService;
 use crate::registry::Registry;
 
@@ -60,6 +63,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Who may read the figures without a login.
     pub metrics_from: Arc<[IpNet]>,
+    /// Where it is written down who did what; `None`: nowhere.
+    pub audit: Option<AuditLog>,
     /// Whether writes are refused.
     pub read_only: bool,
 }

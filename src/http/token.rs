@@ -15,6 +15,7 @@ use crate::auth::scope::Scope;
 use crate::auth::{AuthError, Identity};
 use crate::oci::ErrorCode;
 
+use super::audit::Trail;
 use super::error::ApiError;
 use super::query::Query;
 use super::transport::Peer;
@@ -51,7 +52,12 @@ struct Answer<'a> {
 }
 
 /// The token, for what of the scopes whoever asks may do.
-pub async fn answer(api: &Api, caller: Identity, request: Request) -> Result<Response, ApiError> {
+pub async fn answer(
+    api: &Api,
+    caller: Identity,
+    request: Request,
+    trail: &Trail,
+) -> Result<Response, ApiError> {
     if !api.auth.makes_tokens() {
         return Err(ApiError::not_found(
             ErrorCode::Unsupported,
@@ -67,7 +73,7 @@ pub async fn answer(api: &Api, caller: Identity, request: Request) -> Result<Res
             let form = read(Some(form))?;
             let peer = parts.extensions.get::<Peer>().copied();
             let from = api.origin.client(&parts.headers, peer);
-            (of_form(api, caller, &form, from).await?, form)
+            (of_form(api, caller, &form, from, trail).await?, form)
         }
         _ => (caller, read(parts.uri.query())?),
     };
@@ -83,13 +89,15 @@ pub async fn answer(api: &Api, caller: Identity, request: Request) -> Result<Res
         .map(|(name, actions)| format!("repository:{name}:{actions}"))
         .collect();
     let issued = UNIX_EPOCH + Duration::from_secs(signed.issued);
+    let scope = scope.join(" ");
+    trail.granted(&scope);
     let answer = serde_json::to_vec(&Answer {
         token: &signed.token,
         access_token: &signed.token,
         token_type: "Bearer",
         expires_in: signed.lifetime.as_secs(),
         issued_at: humantime::format_rfc3339_seconds(issued).to_string(),
-        scope: scope.join(" "),
+        scope,
         issued_token_type: is_exchange.then_some(GIVEN[0]),
     });
     let mut response = Response::new(Body::from(answer.map_err(ApiError::internal)?));
@@ -111,23 +119,27 @@ async fn of_form(
     caller: Identity,
     form: &Query,
     from: Option<IpAddr>,
+    trail: &Trail,
 ) -> Result<Identity, ApiError> {
+    let log_in = async |name: &str, password: &str| {
+        let identity = api.auth.log_in(name, password, from).await;
+        api.metrics.login(identity.is_ok());
+        let identity = identity.inspect_err(|error| trail.failed_as(name, password, *error))?;
+        trail.came(&identity).await;
+        Ok::<_, ApiError>(identity)
+    };
     let missing = |what| ApiError::bad_request(format!("the form lacks {what}"));
     match form.one("grant_type")? {
         Some("password") => {
             let name = form.one("username")?.ok_or_else(|| missing("username"))?;
             let password = form.one("password")?.ok_or_else(|| missing("password"))?;
-            let known = api.auth.log_in(name, password, from).await;
-            api.metrics.login(known.is_ok());
-            Ok(known?)
+            log_in(name, password).await
         }
         // A token for machines is what clients can keep in place of a password.
         Some("refresh_token") => {
             let token = form.one("refresh_token")?;
             let token = token.ok_or_else(|| missing("refresh_token"))?;
-            let known = api.auth.log_in("", token, from).await;
-            api.metrics.login(known.is_ok());
-            Ok(known?)
+            log_in("", token).await
         }
         Some(EXCHANGE) => {
             let token = form.one("subject_token")?;
@@ -148,7 +160,10 @@ async fn of_form(
                     "nobody acts for another here: leave actor_token out",
                 ));
             }
-            Ok(api.auth.exchange(token, from).await?)
+            let known = api.auth.exchange(token, from).await;
+            let known = known.inspect_err(|error| trail.not_exchanged(*error))?;
+            trail.came(&known).await;
+            Ok(known)
         }
         None => Ok(caller),
         Some(_) => Err(ApiError::new(

@@ -50,6 +50,8 @@ pub struct PutManifestOutcome {
     /// The tags of the `tag` parameters, each once, all set. The specification has them for
     /// pushes by digest; with a push by tag they are set as well.
     pub tags: Vec<Tag>,
+    /// What it did to tags, those that pointed there already left out.
+    pub moves: Vec<TagMove>,
 }
 
 impl Registry {
@@ -88,14 +90,14 @@ impl Registry {
             }
         };
         let push = push.signed(self.deed().by);
-        let outcome = push.outcome.clone();
+        let mut outcome = push.outcome.clone();
         let catalog = self.storage.catalog();
         let options = self.options.clone();
-        catalog
+        outcome.moves = catalog
             .transact(move |transaction| {
-                push.permit(transaction, &may)?;
+                let moves = push.permit(transaction, &may)?;
                 push.admit(transaction, &options)?;
-                push.commit(transaction)
+                push.commit(transaction).map(|()| moves)
             })
             .await?;
         Ok(outcome)
@@ -192,6 +194,7 @@ impl Push {
                 digest,
                 subject,
                 tags: accepted,
+                moves: Vec::new(),
             },
             by: None,
         })
@@ -208,13 +211,14 @@ impl Push {
         self
     }
 
-    /// Refuses what whoever pushes may not do to a tag. Pointing one where it points already is no
+    /// What the push does to tags. Refuses what whoever pushes may not do to one. Pointing one where it points already is no
     /// move; one whose row is damaged may have pointed anywhere.
     fn permit(
         &self,
         rows: &impl Rows,
         may: &impl Fn(TagMove) -> bool,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Vec<TagMove>, RegistryError> {
+        let mut moves = Vec::new();
         for tag in &self.tags {
             let key = TagKey::new(&self.key.repository, tag);
             let wanted = match rows.get_sound(&TAGS, &key)? {
@@ -229,8 +233,9 @@ impl Push {
                     wanted,
                 });
             }
+            moves.push(wanted);
         }
-        Ok(())
+        Ok(moves)
     }
 
     /// Refuses what moves an immutable tag or goes over the repository's quota.

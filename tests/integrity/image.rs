@@ -164,6 +164,7 @@ fn run(store: CheckedStore, repairs: Repairs) -> Vec<Damage> {
         bucket: BUCKET.into(),
         missing_references: MissingReferences::Refuse,
         others: drift::auth::tables::TABLES.to_vec(),
+        expendable: drift::audit::table::TABLES.to_vec(),
     };
     let mut damages = Vec::new();
     let mut tell = |report| {

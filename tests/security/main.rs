@@ -9,6 +9,7 @@ mod certificates;
 #[path = "../api/client.rs"]
 mod client;
 
+mod audit;
 mod client_certificates;
 mod commands;
 mod isolation;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
+use drift::audit::{AuditLog, AuditOptions, Detail, Event, FileOptions, Verdict};
 use drift::auth::command::{self, Command as AuthCommand};
 use drift::auth::{AuthOptions, Authority, password};
 use drift::digest::{Algorithm, Digest};
@@ -184,10 +185,28 @@ async fn write_accounts(storage: &LocalStorageEngine, directory: &Path) {
     }
 }
 
+/// Writes an event down.
+async fn write_event(storage: &LocalStorageEngine, directory: &Path) {
+    let options = AuditOptions {
+        file: FileOptions {
+            path: directory.join("audit/audit.jsonl"),
+            bytes_max: 1 << 20,
+            keep: 1,
+        },
+        rows: 100,
+        detail: Detail::Changes,
+    };
+    let log = AuditLog::start(storage.catalog().clone(), options).unwrap();
+    let event = Event::new("user:fixture", "push-new", Verdict::Allow);
+    log.record(event).await;
+    log.close().await;
+}
+
 /// Fills a new store with something of each kind.
 async fn write(directory: &Path) {
     let storage = LocalStorageEngine::new(directory).await.unwrap();
     write_accounts(&storage, directory).await;
+    write_event(&storage, directory).await;
     let registry = registry(&storage);
     let (first, second) = (name("fixture/image"), name("fixture/second"));
     for length in LAYERS.into_iter().chain([CONFIG, DELETED]) {

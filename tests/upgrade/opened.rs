@@ -43,6 +43,7 @@ async fn damages(storage: &LocalStorageEngine) -> Vec<String> {
         bucket: RegistryOptions::default().bucket,
         missing_references: MissingReferences::Refuse,
         others: drift::auth::tables::TABLES.to_vec(),
+        expendable: drift::audit::table::TABLES.to_vec(),
     };
     let check = move || {
         let mut damages = Vec::new();
@@ -191,6 +192,26 @@ async fn accounts_and_rules_are_still_there() {
                 .await
                 .is_err()
         );
+        storage.close().await;
+    }
+}
+
+/// What holds from the schema on that has the audit log's table.
+#[tokio::test]
+async fn events_are_still_there() {
+    for folder in &folders()[3..] {
+        println!("{}", folder.display());
+        let directory = tempfile::tempdir().unwrap();
+        unpack(folder, directory.path());
+        let storage = LocalStorageEngine::new(directory.path()).await.unwrap();
+        let mut who = Vec::new();
+        let mut tell = |event: drift::audit::Event| {
+            who.push(event.who);
+            true
+        };
+        let query = drift::audit::Query::default();
+        query.run(storage.catalog(), &mut tell).unwrap();
+        assert_eq!(who, ["user:fixture"]);
         storage.close().await;
     }
 }

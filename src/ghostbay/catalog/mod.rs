@@ -32,7 +32,7 @@ pub use committer::{CommitListener, ReadCatalog, SmallBodies};
 pub use error::CatalogError;
 pub use index::{IndexPlace, NEW_INDEX_FILE};
 pub use key::{Key, KeyReader, KeyWriter};
-pub use table::{Change, Inspected, Rows, Snapshot, Table, TableInfo, Transaction};
+pub use table::{Change, Fault, Inspected, Rows, Snapshot, Table, TableInfo, Transaction};
 
 use committer::{Committer, Failure, Job, Operation};
 use index::Index;

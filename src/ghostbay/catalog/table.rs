@@ -30,6 +30,18 @@ pub struct TableInfo {
     pub value: &'static str,
     /// The row's version byte.
     pub version: u8,
+    /// What is wrong with a row, of which the key, with the table's id before it, and the stored bytes
+    /// are given.
+    pub fault: fn(&[u8], &[u8]) -> Option<Fault>,
+}
+
+/// What is wrong with a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Its key does not decode.
+    Key,
+    /// It does not, for that reason.
+    Row(String),
 }
 
 impl<K: Key, V: Value> Table<K, V> {
@@ -50,6 +62,7 @@ impl<K: Key, V: Value> Table<K, V> {
             key: K::LAYOUT,
             value: V::LAYOUT,
             version: V::VERSION,
+            fault: fault_of::<K, V>,
         }
     }
 
@@ -121,6 +134,17 @@ impl<K: Key, V: Value> Table<K, V> {
             %error,
             "a damaged row of the index is passed over"
         );
+    }
+}
+
+fn fault_of<K: Key, V: Value>(key: &[u8], stored: &[u8]) -> Option<Fault> {
+    let table = Table::<K, V>::new(*key.first()?, "");
+    let row = table.inspect_row((key.to_vec(), stored.to_vec()));
+    match (row.key, row.row) {
+        (None, _) => Some(Fault::Key),
+        (Some(_), Err(CatalogError::Corrupt { reason, .. })) => Some(Fault::Row(reason)),
+        (Some(_), Err(error)) => Some(Fault::Row(error.to_string())),
+        (Some(_), Ok(_)) => None,
     }
 }
 
@@ -315,6 +339,13 @@ impl Snapshot {
             }
         }
         Ok(strays)
+    }
+
+    /// The rows of a table of that id behind a key, which is given with the id before it.
+    pub fn rows_of(&self, id: u8, after: Option<&[u8]>) -> Result<RawScan<'_>, CatalogError> {
+        let first = [id];
+        let from = after.unwrap_or(&first);
+        self.map.range(from, after.is_some(), &[id + 1])
     }
 }
 

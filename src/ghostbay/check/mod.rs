@@ -3,6 +3,7 @@
 //! * [`finding`]: what can be wrong, and how it is repaired
 //! * [`store`]: what is looked at, running or stopped
 //! * [`run`]: one check under way: its rows, its pace, its end
+//! * `others`: rows that somebody else keeps in the same index
 //! * `tables`, `accounts`, `records`, `log`: what is looked at in turn
 //!
 //! A check runs beside pushes and pulls. Rows that belong together are looked at in one snapshot, and
@@ -13,12 +14,14 @@
 mod accounts;
 pub mod finding;
 mod log;
+mod others;
 mod records;
 pub mod run;
 pub mod store;
 mod tables;
 
 pub use finding::{Finding, Repair, Subject};
+pub use others::each_row_is_whole;
 pub use run::{CheckError, Depth, Event, Repairs, Run};
 pub use store::CheckedStore;
 

@@ -1,9 +1,10 @@
 //! `/compact`: which packs are worth rewriting, by GET; rewriting them, by POST. `/compact/pause` and
 //! `/compact/resume` have it stand still and go on.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 
+use super::audit::{Deed, Operator};
 use super::{AdminApi, answer_in_json};
 use crate::http::error::ApiError;
 
@@ -27,10 +28,15 @@ pub(super) async fn plan(State(api): State<AdminApi>) -> Response {
 }
 
 /// Goes on, also when whoever asked has gone.
-pub(super) async fn run(State(api): State<AdminApi>) -> Response {
+pub(super) async fn run(
+    State(api): State<AdminApi>,
+    Extension(operator): Extension<Operator>,
+) -> Response {
     if api.storage.compactor().state().paused {
         return ApiError::bad_request(PAUSED).into_response();
     }
+    api.begins(operator, Deed::of_store("store", "compact"))
+        .await;
     let run = tokio::spawn(async move {
         let compacted = api.storage.compact(api.compact_rate).await?;
         // What became empty can go at once.
@@ -40,11 +46,21 @@ pub(super) async fn run(State(api): State<AdminApi>) -> Response {
     answer_in_json(run.await.map_err(anyhow::Error::from).flatten())
 }
 
-pub(super) async fn pause(State(api): State<AdminApi>) -> Response {
+pub(super) async fn pause(
+    State(api): State<AdminApi>,
+    Extension(operator): Extension<Operator>,
+) -> Response {
+    api.begins(operator, Deed::of_store("store", "compact --pause"))
+        .await;
     set_paused(api, true).await
 }
 
-pub(super) async fn resume(State(api): State<AdminApi>) -> Response {
+pub(super) async fn resume(
+    State(api): State<AdminApi>,
+    Extension(operator): Extension<Operator>,
+) -> Response {
+    api.begins(operator, Deed::of_store("store", "compact --resume"))
+        .await;
     set_paused(api, false).await
 }
 

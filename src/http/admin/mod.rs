@@ -3,13 +3,15 @@
 //! * `socket`: the listener, and who may connect
 //! * `answers`: long answers, made on a thread of their own in bounded memory
 //! * `verify`: checking the store; `compact`: rewriting packs; `registry`: whatever the registry can be
-//!   asked; `retention`, `du`: what is asked of it in many lines; `auth`: accounts and policy
+//!   asked; `retention`, `du`: what is asked of it in many lines; `auth`: accounts and policy; `audit`:
+//!   who did what, and what that log is told of commands
 //! * [`client`]: the other end, for the commands
 //!
 //! The routes are ours alone: a command speaks to a server of its own version, and says so
 //! where it does not.
 
 mod answers;
+mod audit;
 mod auth;
 pub mod client;
 mod compact;
@@ -30,6 +32,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::audit::AuditLog;
 use crate::auth::Authority;
 use crate::ghostbay::LocalStorageEngine;
 use crate::registry::Registry;
@@ -37,6 +40,7 @@ use crate::registry::check::VerifyOptions;
 
 use super::error::ApiError;
 
+pub use self::audit::AUDIT_ROUTE;
 pub use self::auth::AUTH_ROUTE;
 pub use answers::{Pieces, answer_in_pieces};
 pub use compact::{COMPACT_ROUTE, PAUSE_ROUTE, PAUSED, RESUME_ROUTE};
@@ -52,6 +56,8 @@ pub struct AdminApi {
     pub registry: Registry,
     /// The accounts and the policy of the store.
     pub authority: Arc<Authority>,
+    /// Where it is written down who did what; `None`: nowhere.
+    pub audit: Option<AuditLog>,
     /// Whether the server takes no writes.
     pub read_only: bool,
     /// How the registry on it is checked, but for what a command asks for.
@@ -74,6 +80,7 @@ pub fn router(api: AdminApi) -> Router {
         .route("/verify", get(verify::get).post(verify::post))
         .route(REGISTRY_ROUTE, post(registry::post))
         .route(AUTH_ROUTE, post(auth::post))
+        .route(AUDIT_ROUTE, post(audit::post))
         .with_state(api)
 }
 

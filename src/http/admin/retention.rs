@@ -1,10 +1,11 @@
 //! `/retention`: what the rules keep and delete; by POST it is done. The answer is a line of JSON for
 //! each tag and each manifest without one, as it is judged.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 
+use super::audit::{Deed, Operator};
 use super::{AdminApi, answer_in_pieces};
 use crate::http::error::ApiError;
 use crate::registry::retention::{Mode, Verdict};
@@ -13,11 +14,19 @@ pub(super) async fn get(State(api): State<AdminApi>) -> Response {
     retain(api, Mode::Plan)
 }
 
-pub(super) async fn post(State(api): State<AdminApi>) -> Response {
-    match api.read_only {
-        true => ApiError::read_only("GET").into_response(),
-        false => retain(api, Mode::Act),
+pub(super) async fn post(
+    State(api): State<AdminApi>,
+    Extension(operator): Extension<Operator>,
+) -> Response {
+    let deed = Deed::of_store("store", "retention");
+    if api.read_only {
+        let refused = ApiError::read_only("GET").into_response();
+        let told = api.did(operator, Some(deed), &refused);
+        told.await;
+        return refused;
     }
+    api.begins(operator, deed).await;
+    retain(api, Mode::Act)
 }
 
 fn retain(api: AdminApi, mode: Mode) -> Response {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +16,8 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::audit::Operator;
 
 /// Commands that are answered at once; further ones wait.
 const CONNECTIONS_MAX: usize = 32;
@@ -93,10 +96,11 @@ impl AdminSocket {
                 () = stop.cancelled() => break,
                 accepted = accept(&self.listener, &places) => accepted,
             };
-            let Some((stream, place)) = accepted else {
+            let Some((stream, operator, place)) = accepted else {
                 continue;
             };
-            let served = serve_connection(stream, router.clone(), stop.clone());
+            let router = router.clone().layer(Extension(operator));
+            let served = serve_connection(stream, router, stop.clone());
             let now = now.clone();
             connections.spawn(async move {
                 tokio::select! {
@@ -143,7 +147,10 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 type Place = tokio::sync::OwnedSemaphorePermit;
 
 /// The next connection of somebody who may ask.
-async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> Option<(UnixStream, Place)> {
+async fn accept(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> Option<(UnixStream, Operator, Place)> {
     let place = places.clone().acquire_owned().await.ok()?;
     let stream = match listener.accept().await {
         Ok((stream, _)) => stream,
@@ -156,7 +163,10 @@ async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> Option<(Uni
     // The mode keeps others out already; this also where the directory was copied with another.
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 || peer.uid() == own => Some((stream, place)),
+        Ok(peer) if peer.uid() == 0 || peer.uid() == own => {
+            let uid = peer.uid();
+            Some((stream, Operator { uid }, place))
+        }
         Ok(peer) => {
             tracing::warn!(
                 uid = peer.uid(),

@@ -1,9 +1,10 @@
 //! `/verify`: checks the store while it serves. With `full=true` every byte of it; by POST what can
 //! be repaired is. The answer is a line of JSON for each report, as it comes.
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 
+use super::audit::{Deed, Operator};
 use super::{AdminApi, answer_in_pieces};
 use crate::http::error::ApiError;
 use crate::registry::check::{Depth, Repairs, Report, VerifyOptions, verify};
@@ -12,11 +13,20 @@ pub(super) async fn get(State(api): State<AdminApi>, RawQuery(query): RawQuery) 
     check(api, query.as_deref(), Repairs::Nothing)
 }
 
-pub(super) async fn post(State(api): State<AdminApi>, RawQuery(query): RawQuery) -> Response {
-    match api.read_only {
-        true => ApiError::read_only("GET").into_response(),
-        false => check(api, query.as_deref(), Repairs::All),
+pub(super) async fn post(
+    State(api): State<AdminApi>,
+    Extension(operator): Extension<Operator>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let deed = Deed::of_store("store", "verify --repair");
+    if api.read_only {
+        let refused = ApiError::read_only("GET").into_response();
+        let told = api.did(operator, Some(deed), &refused);
+        told.await;
+        return refused;
     }
+    api.begins(operator, deed).await;
+    check(api, query.as_deref(), Repairs::All)
 }
 
 fn check(api: AdminApi, query: Option<&str>, repairs: Repairs) -> Response {

@@ -8,6 +8,7 @@ use axum::http::{HeaderName, Method, StatusCode};
 use axum::response::Response;
 
 use crate::auth::{Action, Identity};
+use crate::http::audit::Trail;
 use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::middleware::CONTENT_DIGEST;
@@ -55,6 +56,7 @@ pub async fn put(
     reference: Reference,
     query: &Query,
     request: Request,
+    trail: Trail,
 ) -> Result<Response, ApiError> {
     let tags = tags(&reference, query)?;
     let (parts, body) = request.into_parts();
@@ -71,16 +73,19 @@ pub async fn put(
         bytes,
     };
     let repository = name.clone();
+    let deciding = trail.clone();
     let may = move |wanted| {
-        let action = match wanted {
-            TagMove::Create => Action::PushNew,
-            TagMove::Overwrite => Action::Overwrite,
+        let action = right_to(wanted);
+        let Some(caller) = &caller else {
+            return false;
         };
-        caller
-            .as_ref()
-            .is_some_and(|caller| caller.may(action, &repository))
+        let decision = caller.decide(action, &repository);
+        let allowed = decision.allowed;
+        deciding.decided(action, decision);
+        allowed
     };
     let outcome = registry.put_manifest_if(name, put, may).await?;
+    trail.moved(outcome.moves.into_iter().map(right_to));
     let mut response = with(
         empty(StatusCode::CREATED),
         LOCATION,
@@ -95,6 +100,14 @@ pub async fn put(
         response = with(response, HeaderName::from_static("oci-tag"), tag.as_str());
     }
     Ok(response)
+}
+
+/// What it takes to do that to a tag.
+fn right_to(wanted: TagMove) -> Action {
+    match wanted {
+        TagMove::Create => Action::PushNew,
+        TagMove::Overwrite => Action::Overwrite,
+    }
 }
 
 /// The tags in the query. They go with a push by digest; one that names a tag in its path and

@@ -44,6 +44,8 @@ pub struct VerifyOptions {
     pub missing_references: MissingReferences,
     /// Tables that others keep in the same index.
     pub others: Vec<TableInfo>,
+    /// Further ones, whose damaged rows nobody misses.
+    pub expendable: Vec<TableInfo>,
 }
 
 /// Checks everything, and tells what it finds as it finds it. `tell` ends the check by answering
@@ -55,7 +57,8 @@ pub fn verify(
 ) -> Result<Totals, CheckError> {
     let store = store
         .with_tables(&tables::TABLES)
-        .with_tables(&options.others);
+        .with_tables(&options.others)
+        .with_tables(&options.expendable);
     let known = RefCell::new(Vec::new());
     let mut totals = Totals::default();
     let mut told: Option<Instant> = None;
@@ -105,6 +108,12 @@ pub fn verify(
         // Last: the repairs before it change what there is to count.
         let looked = usage::check(&mut registry);
         registry.run.bear(looked)?;
+    }
+    let others = options.others.iter().map(|table| (table, false));
+    let expendable = options.expendable.iter().map(|table| (table, true));
+    for (table, expendable) in others.chain(expendable) {
+        let looked = check::each_row_is_whole(&mut run, table, expendable);
+        run.bear(looked)?;
     }
     check::check(&mut run)?;
     tell(Report::Done(totals));

@@ -1,11 +1,15 @@
 //! What is counted of a repository is what a count of its rows gives.
 
 use super::*;
-use crate::ghostbay::catalog::{CatalogError, Rows};
+use crate::ghostbay::catalog::{CatalogError, Rows, Table};
 use crate::ghostbay::check::Repairs;
 use crate::registry::check::{Damage, Depth, Report, VerifyOptions, verify};
 use crate::registry::tables::*;
 use crate::registry::usage;
+
+/// Tables that somebody else keeps in the same index.
+pub(super) const KEPT: Table<String, ()> = Table::new(0x7c, "kept");
+pub(super) const EXPENDABLE: Table<String, ()> = Table::new(0x7d, "expendable");
 
 impl Store {
     /// What a quick check finds, and repairs if it may.
@@ -17,7 +21,8 @@ impl Store {
             bytes_per_second: None,
             bucket: self.options.bucket.clone(),
             missing_references: MissingReferences::Refuse,
-            others: Vec::new(),
+            others: vec![KEPT.info()],
+            expendable: vec![EXPENDABLE.info()],
         };
         tokio::task::spawn_blocking(move || {
             let mut damages = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::usage::{EXPENDABLE, KEPT};
 use super::*;
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::ghostbay::check::Repairs;
@@ -43,6 +44,32 @@ async fn filled() -> (Store, RepositoryName, Digest) {
     let found = store.damages(Repairs::Nothing).await;
     assert!(found.is_empty(), "{found:?}");
     (store, a, deleted)
+}
+
+#[tokio::test]
+async fn damaged_rows_of_others_are_named_and_removed_where_nobody_misses_them() {
+    let store = filled().await.0;
+    store
+        .change(|transaction| {
+            for number in 0..600 {
+                transaction.put(&KEPT, &format!("kept {number}"), &())?;
+                transaction.put(&EXPENDABLE, &format!("row {number}"), &())?;
+            }
+            Ok(())
+        })
+        .await;
+    assert!(store.damages(Repairs::Nothing).await.is_empty());
+    store.damage(EXPENDABLE, "row 300".to_owned()).await;
+    store
+        .assert_finds(&["table expendable under }row 300"])
+        .await;
+    store.damage(KEPT, "kept 599".to_owned()).await;
+    for _ in 0..2 {
+        let found = store.damages(Repairs::All).await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].what, "a row of table kept under |kept 599\\x00");
+        assert!(found[0].reason.contains("damaged") && !found[0].repaired);
+    }
 }
 
 #[tokio::test]
