@@ -220,20 +220,22 @@ impl ServerBuilder {
             (None, directory) => directory.clone().unwrap(),
         };
         let log = log_of(&directory);
-        let mut child = self.command(&directory).spawn().unwrap();
-        let address = wait_for("an address in the log", || {
+        let child = self.command(&directory).spawn().unwrap();
+        // From here on it ends with the test, also if it never listens.
+        let mut server = Server {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            directory,
+            _temporary: temporary,
+        };
+        server.address = wait_for("an address in the log", || {
             let text = std::fs::read_to_string(&log).unwrap();
-            if let Some(status) = child.try_wait().unwrap() {
+            if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("the server ended with {status}:\n{text}");
             }
             address_in(&text)
         });
-        Server {
-            child,
-            address,
-            directory,
-            _temporary: temporary,
-        }
+        server
     }
 }
 

@@ -47,6 +47,8 @@ class Registry:
         self.host = f"localhost:{self.port}"
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = env
+        # Of TLS: what is trusted.
+        self.context = None
         LOGS.mkdir(parents=True, exist_ok=True)
         self.log = LOGS / f"drift-{name}.log"
 
@@ -78,7 +80,7 @@ class Registry:
             if self.process.poll() is not None:
                 break
             try:
-                with urllib.request.urlopen(self.url + READY, timeout=5):
+                with urllib.request.urlopen(self.url + READY, timeout=5, context=self.context):
                     return
             except OSError:
                 time.sleep(0.05)
@@ -108,7 +110,7 @@ class Registry:
         """Status, headers and body of a request to the API."""
         request = urllib.request.Request(self.url + path, method=method, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=60, context=self.context) as response:
                 return response.status, response.headers, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read()
