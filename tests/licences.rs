@@ -56,7 +56,7 @@ fn every_crate_in_the_program_has_a_licence_that_allows_it() {
     let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
     let of_id: BTreeMap<_, _> = nodes
         .iter()
-        .map(|node| (&node["id"].as_str().unwrap()[..], node))
+        .map(|node| (node["id"].as_str().unwrap(), node))
         .collect();
     // What is built into it, or builds it: not what tests use.
     let root = metadata["resolve"]["root"].as_str().unwrap();
