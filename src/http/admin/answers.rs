@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response};
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -75,4 +76,20 @@ pub fn answer_in_pieces(
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
+}
+
+/// An answer that is a line of JSON for each thing that `make` tells. What it tells with is false once
+/// nobody takes any more.
+pub fn answer_in_lines<T: Serialize>(
+    make: impl FnOnce(&mut dyn FnMut(T) -> bool) -> anyhow::Result<()> + Send + 'static,
+) -> Response<Body> {
+    answer_in_pieces("application/x-ndjson", move |pieces| {
+        make(&mut |told| {
+            let Ok(mut line) = serde_json::to_vec(&told) else {
+                return false;
+            };
+            line.push(b'\n');
+            pieces.send(line).is_ok()
+        })
+    })
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::{AdminApi, answer_in_pieces};
+use super::{AdminApi, answer_in_lines};
 use crate::audit::{Event, Query, Verdict};
 use crate::auth::command as auth;
 use crate::http::error::{ApiError, Refusal};
@@ -39,15 +39,8 @@ pub(super) async fn post(State(api): State<AdminApi>, asked: Bytes) -> Response 
         // Whoever asks wants what has just happened as well.
         log.flush().await;
     }
-    answer_in_pieces("application/x-ndjson", move |pieces| {
-        let mut tell = |event: Event| {
-            let Ok(mut line) = serde_json::to_vec(&event) else {
-                return false;
-            };
-            line.push(b'\n');
-            pieces.send(line).is_ok()
-        };
-        query.run(api.storage.catalog(), &mut tell)?;
+    answer_in_lines(move |tell: &mut dyn FnMut(Event) -> bool| {
+        query.run(api.storage.catalog(), tell)?;
         Ok(())
     })
 }
@@ -212,6 +205,22 @@ impl AdminApi {
         if let Some(log) = &self.audit {
             log.record(deed.event(operator)).await;
         }
+    }
+
+    /// As [`AdminApi::begins`]. While no writes are taken there is a refusal instead, which is told too.
+    pub(super) async fn begins_unless_read_only(
+        &self,
+        operator: Operator,
+        deed: Deed,
+    ) -> Result<(), Response> {
+        if !self.read_only {
+            self.begins(operator, deed).await;
+            return Ok(());
+        }
+        let refused = ApiError::read_only("GET").into_response();
+        let told = self.did(operator, Some(deed), &refused);
+        told.await;
+        Err(refused)
     }
 
     /// Tells the log what a command came to, if it changed something or was refused.

@@ -3,7 +3,7 @@
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 
-use super::{AdminApi, answer_in_pieces};
+use super::{AdminApi, answer_in_lines};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::registry::du::{Scope, Share};
@@ -17,15 +17,8 @@ pub(super) async fn get(State(api): State<AdminApi>, RawQuery(query): RawQuery) 
     if let Err(error) = api.registry.du_exists(&scope) {
         return ApiError::from(error).into_response();
     }
-    answer_in_pieces("application/x-ndjson", move |pieces| {
-        let mut tell = |share: Share| {
-            let Ok(mut line) = serde_json::to_vec(&share) else {
-                return false;
-            };
-            line.push(b'\n');
-            pieces.send(line).is_ok()
-        };
-        api.registry.du(&scope, &mut tell)?;
+    answer_in_lines(move |tell: &mut dyn FnMut(Share) -> bool| {
+        api.registry.du(&scope, tell)?;
         Ok(())
     })
 }

@@ -42,7 +42,7 @@ use super::error::ApiError;
 
 pub use self::audit::AUDIT_ROUTE;
 pub use self::auth::AUTH_ROUTE;
-pub use answers::{Pieces, answer_in_pieces};
+pub use answers::{Pieces, answer_in_lines, answer_in_pieces};
 pub use compact::{COMPACT_ROUTE, PAUSE_ROUTE, PAUSED, RESUME_ROUTE};
 pub use registry::REGISTRY_ROUTE;
 pub use socket::{AdminSocket, SocketError};

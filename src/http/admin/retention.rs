@@ -2,12 +2,11 @@
 //! each tag and each manifest without one, as it is judged.
 
 use axum::extract::{Extension, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::{Deed, Operator};
-use super::{AdminApi, answer_in_pieces};
-use crate::http::error::ApiError;
+use super::{AdminApi, answer_in_lines};
 use crate::registry::retention::{Mode, Verdict};
 
 pub(super) async fn get(State(api): State<AdminApi>) -> Response {
@@ -19,28 +18,17 @@ pub(super) async fn post(
     Extension(operator): Extension<Operator>,
 ) -> Response {
     let deed = Deed::of_store("store", "retention");
-    if api.read_only {
-        let refused = ApiError::read_only("GET").into_response();
-        let told = api.did(operator, Some(deed), &refused);
-        told.await;
-        return refused;
+    match api.begins_unless_read_only(operator, deed).await {
+        Ok(()) => retain(api, Mode::Act),
+        Err(refused) => refused,
     }
-    api.begins(operator, deed).await;
-    retain(api, Mode::Act)
 }
 
 fn retain(api: AdminApi, mode: Mode) -> Response {
-    answer_in_pieces("application/x-ndjson", move |pieces| {
+    answer_in_lines(move |tell: &mut dyn FnMut(Verdict) -> bool| {
         // Who goes away stops it at the next judgement.
         let stop = CancellationToken::new();
-        let mut tell = |verdict: Verdict| {
-            let Ok(mut line) = serde_json::to_vec(&verdict) else {
-                return false;
-            };
-            line.push(b'\n');
-            pieces.send(line).is_ok()
-        };
-        api.registry.retain(mode, &stop, &mut tell)?;
+        api.registry.retain(mode, &stop, tell)?;
         Ok(())
     })
 }

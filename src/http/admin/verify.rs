@@ -5,7 +5,7 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 
 use super::audit::{Deed, Operator};
-use super::{AdminApi, answer_in_pieces};
+use super::{AdminApi, answer_in_lines};
 use crate::http::error::ApiError;
 use crate::registry::check::{Depth, Repairs, Report, VerifyOptions, verify};
 
@@ -19,14 +19,10 @@ pub(super) async fn post(
     RawQuery(query): RawQuery,
 ) -> Response {
     let deed = Deed::of_store("store", "verify --repair");
-    if api.read_only {
-        let refused = ApiError::read_only("GET").into_response();
-        let told = api.did(operator, Some(deed), &refused);
-        told.await;
-        return refused;
+    match api.begins_unless_read_only(operator, deed).await {
+        Ok(()) => check(api, query.as_deref(), Repairs::All),
+        Err(refused) => refused,
     }
-    api.begins(operator, deed).await;
-    check(api, query.as_deref(), Repairs::All)
 }
 
 fn check(api: AdminApi, query: Option<&str>, repairs: Repairs) -> Response {
@@ -47,15 +43,8 @@ fn check(api: AdminApi, query: Option<&str>, repairs: Repairs) -> Response {
         Ok(store) => store,
         Err(error) => return ApiError::internal(error).into_response(),
     };
-    answer_in_pieces("application/x-ndjson", move |pieces| {
-        let mut tell = |report: Report| {
-            let Ok(mut line) = serde_json::to_vec(&report) else {
-                return false;
-            };
-            line.push(b'\n');
-            pieces.send(line).is_ok()
-        };
-        verify(store, &options, &mut tell)?;
+    answer_in_lines(move |tell: &mut dyn FnMut(Report) -> bool| {
+        verify(store, &options, tell)?;
         Ok(())
     })
 }
