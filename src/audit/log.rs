@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +73,11 @@ impl Drop for Unsent<'_> {
     }
 }
 
+/// Complains of an event that came behind the end.
+fn outlived() {
+    tracing::error!("an event came behind the end of the audit log, and is missing there");
+}
+
 /// The log. Cheap to clone.
 #[derive(Clone)]
 pub struct AuditLog {
@@ -123,20 +129,22 @@ impl AuditLog {
         let room = self.queue.reserve().await;
         match (room, unsent.event.take()) {
             (Ok(room), Some(event)) => room.send(Message::Event(Box::new(event))),
-            _ => tracing::error!(
-                "an event came behind the end of the audit log, and is missing there"
-            ),
+            _ => outlived(),
         }
     }
 
     /// As [`AuditLog::record`], for somebody who cannot wait.
     pub fn record_later(&self, event: Event) {
+        let event = Message::Event(Box::new(event.bounded()));
+        let event = match self.queue.try_send(event) {
+            Err(TrySendError::Full(Message::Event(event))) => *event,
+            Err(TrySendError::Closed(_)) => return outlived(),
+            Ok(()) | Err(TrySendError::Full(Message::Flush(_))) => return,
+        };
         let log = self.clone();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(async move { log.record(event).await })),
-            Err(_) => {
-                tracing::error!("an event outlived the server, and is missing in the audit log")
-            }
+            Err(_) => outlived(),
         }
     }
 
@@ -173,5 +181,90 @@ impl AuditLog {
                 tracing::error!("the audit log's thread had panicked");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::audit::Verdict;
+    use crate::audit::table::AUDIT;
+    use crate::ghostbay::LocalStorageEngine;
+    use crate::ghostbay::catalog::Rows;
+
+    const EVENTS: usize = 3 * WAITING_MAX;
+
+    fn push(number: usize) -> Event {
+        let mut event = Event::new("user:a", "push-new", Verdict::Allow);
+        event.reference = Some(number.to_string());
+        event
+    }
+
+    fn references(events: impl Iterator<Item = Event>) -> BTreeSet<usize> {
+        events
+            .map(|event| event.reference.unwrap().parse().unwrap())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_nothing_also_where_whoever_waits_has_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = LocalStorageEngine::new(directory.path()).await.unwrap();
+        // The index stands still, and with it the writer.
+        let (began, mut standing) = mpsc::channel(1);
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let catalog = storage.catalog().clone();
+        let still = tokio::spawn(async move {
+            let stand = catalog.transact(move |_| {
+                let _ = began.try_send(());
+                let _ = wait.recv();
+                Ok::<_, CatalogError>(())
+            });
+            stand.await
+        });
+        standing.recv().await.unwrap();
+        let file = directory.path().join("audit.jsonl");
+        let options = AuditOptions {
+            file: FileOptions {
+                path: file.clone(),
+                bytes_max: u64::MAX,
+                keep: 1,
+            },
+            rows: u64::MAX,
+            detail: Detail::Changes,
+        };
+        let log = AuditLog::start(storage.catalog().clone(), options).unwrap();
+        let mut waited = 0;
+        for number in 0..EVENTS {
+            // Whoever finds no room goes at once.
+            waited += usize::from(log.record(push(number)).now_or_never().is_none());
+        }
+        assert!(waited >= WAITING_MAX / 2, "{waited} found the queue full");
+        drop(go_on);
+        still.await.unwrap().unwrap();
+        let all: BTreeSet<_> = (0..EVENTS).collect();
+        let written = async {
+            loop {
+                log.flush().await;
+                let rows = storage.catalog().read().unwrap();
+                let rows = rows.scan(&AUDIT, &[], None).unwrap();
+                if references(rows.map(|row| row.unwrap().1.event().unwrap())) == all {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(60);
+        tokio::time::timeout(patience, written).await.unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text.lines().count(), EVENTS);
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        assert_eq!(references(lines), all);
+        log.close().await;
+        storage.close().await;
     }
 }

@@ -284,3 +284,64 @@ async fn sleep_until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::table::AUDIT;
+    use crate::audit::{Detail, FileOptions};
+    use crate::ghostbay::LocalStorageEngine;
+    use crate::ghostbay::catalog::Rows;
+
+    /// More than wait for the table.
+    const LOST: usize = 7;
+
+    #[tokio::test]
+    async fn what_the_table_lacks_is_counted_and_told_once_it_can_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = async |name: &str| {
+            let path = directory.path().join(name);
+            LocalStorageEngine::new(path).await.unwrap()
+        };
+        let (broken, whole) = (store("broken").await, store("whole").await);
+        let file = directory.path().join("audit.jsonl");
+        let options = AuditOptions {
+            file: FileOptions {
+                path: file.clone(),
+                bytes_max: u64::MAX,
+                keep: 1,
+            },
+            rows: u64::MAX,
+            detail: Detail::Changes,
+        };
+        let (_queue, messages) = tokio::sync::mpsc::channel(1);
+        let catalog = broken.catalog().clone();
+        let mut writer = Writer::new(messages, CancellationToken::new(), catalog, options).unwrap();
+        broken.close().await;
+        let events = (0..TABLE_WAITING_MAX + LOST).map(|_| {
+            let event = Event::new("user:a", "push-new", Verdict::Allow);
+            Message::Event(Box::new(event))
+        });
+        writer.write(events).await;
+        assert!(writer.table_trouble.said.is_some(), "nobody was told");
+        // As an index that failed is opened again.
+        writer.catalog = whole.catalog().clone();
+        writer.flush().await;
+        writer.flush().await;
+
+        let text = std::fs::read_to_string(&file).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let filed: Vec<Event> = lines.collect();
+        assert_eq!(filed.len(), TABLE_WAITING_MAX + LOST + 1);
+        let notice = filed.last().unwrap();
+        assert_eq!((&*notice.who, &*notice.action), ("server", MISSING));
+        assert_eq!(notice.object.as_deref(), Some("table"));
+        assert_eq!(notice.count, LOST as u64);
+        let rows = whole.catalog().read().unwrap();
+        let rows = rows.scan(&AUDIT, &[], None).unwrap();
+        let rows: Vec<_> = rows.map(|row| row.unwrap().1.event().unwrap()).collect();
+        // The oldest are those that are missing.
+        assert!(rows == filed[LOST..]);
+        whole.close().await;
+    }
+}
