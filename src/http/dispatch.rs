@@ -222,15 +222,12 @@ async fn caller(
 /// Refuses what the caller may not: by asking for a login whoever has none, for another token whoever
 /// has one for less, and else in the same words whether or not there is such a repository.
 fn permit(caller: &Identity, need: Need<'_>, trail: &Trail) -> Result<(), ApiError> {
-    let (decision, what) = match need {
+    let decision = match need {
         Need::Nothing => return Ok(()),
         Need::Login if caller.is_anonymous() => return Err(AuthError::Unauthenticated.into()),
         Need::Login => return Ok(()),
-        Need::Listing => (caller.decide_listing(), "list repositories".to_owned()),
-        Need::Any(actions, repository) => {
-            let decision = caller.decide_any(actions, repository);
-            (decision, format!("{actions} in {repository}"))
-        }
+        Need::Listing => caller.decide_listing(),
+        Need::Any(actions, repository) => caller.decide_any(actions, repository),
     };
     trail.admitted(&decision);
     match decision.reason {
@@ -239,6 +236,12 @@ fn permit(caller: &Identity, need: Need<'_>, trail: &Trail) -> Result<(), ApiErr
         // They were let in, and are not what they were any more.
         Reason::Gone => Err(AuthError::Unauthenticated.into()),
         Reason::OutsideScope => Err(ApiError::too_narrow()),
-        reason => Err(ApiError::denied(caller, &what, &reason)),
+        reason => {
+            let what = match need {
+                Need::Any(actions, repository) => format!("{actions} in {repository}"),
+                _ => "list repositories".to_owned(),
+            };
+            Err(ApiError::denied(caller, &what, &reason))
+        }
     }
 }
