@@ -100,7 +100,8 @@ pub struct TokenRow {
     /// The account that it was made for, and never may do more than; without one it may do what it
     /// was made for, unless a rule denies it.
     pub owner: Option<String>,
-    /// What it was made for, as bits: 1 pull, 2 push-new, 4 overwrite, 8 delete, 16 admin.
+    /// What it was made for, as bits: 1 pull, 2 push-new, 4 overwrite, 8 delete, 16 admin, 32 metrics.
+    /// The layout below lacks the last: the page of schema version 4 was written of it, and is frozen.
     pub actions: u8,
     /// The patterns of repositories that it was made for.
     pub repositories: Vec<String>,
