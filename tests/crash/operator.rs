@@ -1,25 +1,29 @@
 //! An operator and a client of one repository, who know what was answered and what it may have done:
 //! rollbacks, undeletes, retention and collections on the admin socket, beside pushes and deletes.
+//!
+//! * `asking`: the two ways it asks
+//! * `check`: what must be there after a kill
+
+mod asking;
+mod check;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use drift::digest::Digest;
-use drift::http::admin::client::{AdminClient, ClientError};
-use drift::http::admin::{COMPACT_ROUTE, REGISTRY_ROUTE, RETENTION_ROUTE};
+use drift::http::admin::{COMPACT_ROUTE, RETENTION_ROUTE};
 use drift::oci::RepositoryName;
-use drift::registry::check::Report;
-use drift::registry::command::{Answer, Command};
+use drift::registry::command::Command;
 use drift::registry::retention::{Fate, Verdict};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use reqwest::{Method, StatusCode};
-use serde::de::DeserializeOwned;
 
 use crate::action::MANIFEST_TYPE;
 use crate::client::{Answered, Interrupted};
 use crate::content::{Content, sha256};
 use crate::expected::States;
+use asking::interrupted;
 
 const REPOSITORY: &str = "operated/image";
 /// Tags that are moved about; the quota has room for one less.
@@ -153,65 +157,6 @@ impl Operator {
             *self.done.entry(deed.name()).or_default() += 1;
         }
         Ok(())
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Answered<(StatusCode, Vec<u8>)> {
-        let request = self
-            .http
-            .request(method, format!("{}/v2/{REPOSITORY}/{path}", self.url));
-        let request = request.header("content-type", MANIFEST_TYPE).body(body);
-        let answer = request.send().await.map_err(|_| Interrupted::Killed)?;
-        let status = answer.status();
-        let body = answer.bytes().await.map_err(|_| Interrupted::Killed)?;
-        assert!(!status.is_server_error(), "{path}: {status}: {body:?}");
-        Ok((status, body.to_vec()))
-    }
-
-    async fn connect(&self) -> Answered<AdminClient> {
-        let connected = AdminClient::connect(&self.socket).await;
-        connected.map_err(interrupted)?.ok_or(Interrupted::Killed)
-    }
-
-    /// The answer to a command, or why it was refused.
-    async fn command(&self, command: Command) -> Answered<Result<Answer, String>> {
-        let asked = serde_json::to_vec(&command).unwrap();
-        let mut server = self.connect().await?;
-        match server.post_json(REGISTRY_ROUTE, asked).await {
-            Ok(answer) => {
-                let answer = answer.whole().await.map_err(interrupted)?;
-                Ok(Ok(serde_json::from_slice(&answer).unwrap()))
-            }
-            Err(ClientError::Refused { status, body }) => {
-                assert!(status < 500, "{command:?}: {status}: {body}");
-                Ok(Err(body))
-            }
-            Err(error) => Err(interrupted(error)),
-        }
-    }
-
-    /// An answer of the admin socket that is a line of JSON for each thing.
-    async fn lines<T: DeserializeOwned>(&self, method: Method, route: &str) -> Answered<Vec<T>> {
-        let mut server = self.connect().await?;
-        let answer = match method {
-            Method::POST => server.post(route).await,
-            _ => server.get(route).await,
-        };
-        let text = answer
-            .map_err(interrupted)?
-            .whole()
-            .await
-            .map_err(interrupted)?;
-        let lines = text
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty());
-        Ok(lines
-            .map(|line| serde_json::from_slice(line).unwrap())
-            .collect())
     }
 
     fn choose<T>(&mut self, mut items: Vec<T>) -> Option<T> {
@@ -445,67 +390,6 @@ impl Operator {
         }
         Ok(!doomed.is_empty())
     }
-
-    /// Asks the restarted server for everything, settles what was in doubt, and has it look at its
-    /// rows and counters.
-    pub async fn check(&mut self) {
-        self.http = reqwest::Client::new();
-        let checked = self.try_check().await;
-        checked.unwrap_or_else(|why| panic!("the server does not answer: {why}"));
-    }
-
-    async fn try_check(&mut self) -> Answered<()> {
-        let all = self.tags.all();
-        let tags: Vec<_> = all
-            .map(|(tag, states)| (tag.clone(), states.to_vec()))
-            .collect();
-        for (tag, states) in tags {
-            let found = self
-                .get(&format!("manifests/{tag}"))
-                .await?
-                .map(|bytes| sha256(&bytes));
-            assert!(
-                states.contains(&found),
-                "{tag}: found {found:?}, possible {states:?}"
-            );
-            match found {
-                Some(digest) if states.len() > 1 => self.point(&tag, digest),
-                _ => self.tags.settle(tag, found),
-            }
-        }
-        let all = self.manifests.all();
-        let manifests: Vec<_> = all
-            .map(|(digest, states)| (*digest, states.to_vec()))
-            .collect();
-        for (digest, states) in manifests {
-            let found = self.get(&format!("manifests/{digest}")).await?;
-            assert!(states.contains(&found), "{digest}: found {found:?}");
-            if found.is_some() {
-                let blob = self.pushed[&digest].1.bytes();
-                let got = self.get(&format!("blobs/{}", sha256(&blob))).await?;
-                assert!(got == Some(blob), "{digest} has lost its blob");
-            }
-            self.manifests.settle(digest, found);
-        }
-        for (tag, digest) in self.tags_there() {
-            assert!(self.manifests.is_there(&digest), "{tag} points at nothing");
-        }
-        let reports: Vec<Report> = self.lines(Method::GET, "/verify?full=true").await?;
-        let damage = reports
-            .iter()
-            .find(|report| matches!(report, Report::Damage(_)));
-        assert!(damage.is_none(), "{damage:?}");
-        Ok(())
-    }
-
-    async fn get(&self, path: &str) -> Answered<Option<Vec<u8>>> {
-        let (status, body) = self.send(Method::GET, path, Vec::new()).await?;
-        match status {
-            StatusCode::OK => Ok(Some(body)),
-            StatusCode::NOT_FOUND => Ok(None),
-            status => panic!("GET {path}: {status}"),
-        }
-    }
 }
 
 fn fates(verdicts: &[Verdict]) -> Vec<(&str, Fate)> {
@@ -521,12 +405,4 @@ fn repository() -> RepositoryName {
 
 fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
-}
-
-/// A connection that breaks was cut by the kill; a refusal was not.
-fn interrupted(error: ClientError) -> Interrupted {
-    match error {
-        ClientError::Refused { status, body } => panic!("the server answered {status}: {body}"),
-        _ => Interrupted::Killed,
-    }
 }

@@ -4,6 +4,7 @@ mod backup;
 mod compact;
 mod damage;
 mod du;
+mod full_copy;
 mod multipart;
 mod objects;
 mod rebuild;

@@ -21,6 +21,17 @@ pub async fn open(directory: &Path) -> LocalStorageEngine {
         .unwrap()
 }
 
+/// Takes a backup of the running store.
+pub fn take_backup(engine: &LocalStorageEngine, file: &Path) {
+    let mut bytes = Vec::new();
+    let mut gather = |piece: &[u8]| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    };
+    engine.back_up(&mut gather).unwrap();
+    std::fs::write(file, bytes).unwrap();
+}
+
 /// Bytes that do not repeat within a window, the same for the same arguments.
 pub fn pattern(seed: u64, length: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
