@@ -9,11 +9,11 @@ use crate::certificates::{Authority, Files};
 use crate::place::{ACTS_WITHIN, Place, password_of};
 use crate::support::{PATIENCE, Server, drift, wait_for};
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// A registry over TLS that knows the certificates of an authority.
-struct Plant {
-    place: Place,
+pub struct Plant {
+    pub place: Place,
     files: Files,
     /// Who signed the server's certificate.
     server: Authority,
@@ -24,7 +24,7 @@ const CLIENTS: &str = "[{ name = \"edge-*\", account = \"edge\" }, \
                         { name = \"gone\", account = \"nobody-of-that-name\" }]";
 
 impl Plant {
-    fn new(clients: &Authority, more: &[(&str, &str)]) -> Self {
+    pub fn new(clients: &Authority, more: &[(&str, &str)]) -> Self {
         let server = Authority::new("the server's");
         let files = Files::of(&server.issue());
         files.put("clients", &clients.pem());
@@ -52,7 +52,7 @@ impl Plant {
     }
 
     /// A client that shows a certificate, or none, and keeps its connection.
-    fn client(&self, certificate: Option<&str>) -> Client {
+    pub fn client(&self, certificate: Option<&str>) -> Client {
         let builder = self.server.client().pool_max_idle_per_host(1);
         let builder = match certificate {
             Some(text) => builder.identity(Identity::from_pem(text.as_bytes()).unwrap()),
@@ -61,12 +61,12 @@ impl Plant {
         builder.build().unwrap()
     }
 
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.place.registry.server.address())
     }
 
     /// How the listing of a repository, that holds nothing, is answered: 404 to whoever may pull it.
-    async fn ask(&self, client: &Client, repository: &str) -> u16 {
+    pub async fn ask(&self, client: &Client, repository: &str) -> u16 {
         let url = self.url(&format!("/v2/{repository}/tags/list"));
         client.get(url).send().await.unwrap().status().as_u16()
     }

@@ -11,16 +11,8 @@ async fn a_token_is_for_its_repositories_and_actions_alone() {
     place
         .push_image(&place.admin(), "team/a", "v1", b"one")
         .await;
-    let create = [
-        "token",
-        "create",
-        "ci",
-        "--actions",
-        "pull,push",
-        "--repository",
-        "team/*",
-    ];
-    let secret = place.command(&create);
+    let create = || place.robot("ci", "pull,push", "team/*", &[]);
+    let secret = create();
     assert!(secret.starts_with("drift_"), "{secret}");
     // The name with it can be any.
     for name in ["ci", "anything", ""] {
@@ -51,7 +43,7 @@ async fn a_token_is_for_its_repositories_and_actions_alone() {
     place.soon(&ci, TAGS, 401).await;
     place.soon(&bearer(&signed), TAGS, 401).await;
     // Another token of the name does not wake what the first was exchanged for.
-    place.command(&create);
+    create();
     place.get(&bearer(&signed), TAGS).await.expect(401);
 }
 
@@ -63,17 +55,7 @@ async fn a_token_never_may_more_than_the_account_that_it_is_for() {
     place
         .push_image(&place.admin(), "team/a", "v1", b"one")
         .await;
-    let secret = place.command(&[
-        "token",
-        "create",
-        "broad",
-        "--actions",
-        "all",
-        "--repository",
-        "**",
-        "--user",
-        "alice",
-    ]);
+    let secret = place.robot("broad", "all", "**", &["--user", "alice"]);
     let broad = basic("alice", &secret);
     place.get(&broad, TAGS).await.expect(200);
     // Neither what it was made for nor a rule on it makes it more.
@@ -117,17 +99,7 @@ async fn a_token_never_may_more_than_the_account_that_it_is_for() {
 #[tokio::test]
 async fn a_token_ends_when_it_is_to() {
     let place = Place::new(&[]);
-    let secret = place.command(&[
-        "token",
-        "create",
-        "short",
-        "--actions",
-        "pull",
-        "--repository",
-        "**",
-        "--expires",
-        "2s",
-    ]);
+    let secret = place.robot("short", "pull", "**", &["--expires", "2s"]);
     let short = basic("x", &secret);
     place.get(&short, "/v2/").await.expect(200);
     let signed = bearer(&place.token(&short, &["repository:a:pull"]).await);
@@ -162,17 +134,7 @@ async fn no_secret_is_written_anywhere_but_where_it_belongs() {
     said(&place.run_with_input(&["user", "add", "alice", "--password-stdin"], words));
     place.rule("allow user:alice all team/**");
     let alice = basic("alice", words);
-    let secret = place.command(&[
-        "token",
-        "create",
-        "ci",
-        "--actions",
-        "pull",
-        "--repository",
-        "team/*",
-        "--user",
-        "alice",
-    ]);
+    let secret = place.robot("ci", "pull", "team/*", &["--user", "alice"]);
     place.push_image(&alice, "team/a", "v1", b"layer").await;
     place.get(&basic("ci", &secret), TAGS).await.expect(200);
     let signed = place.token(&alice, &["repository:team/a:pull"]).await;

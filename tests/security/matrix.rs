@@ -298,17 +298,7 @@ fn every_cell_of_the_matrix_is_answered_as_the_oracle_says() {
             let signed = bearer(&runtime.block_on(place.token(caller, &scopes())));
             let name = format!("of-{role:?}").to_lowercase();
             let owner = format!("{role:?}").to_lowercase();
-            let secret = place.command(&[
-                "token",
-                "create",
-                &name,
-                "--actions",
-                "all",
-                "--repository",
-                "**",
-                "--user",
-                &owner,
-            ]);
+            let secret = place.robot(&name, "all", "**", &["--user", &owner]);
             [(*role, signed), (*role, basic("any", &secret))]
         })
         .collect();

@@ -60,16 +60,7 @@ async fn metrics_are_for_those_with_the_right_and_for_named_addresses() {
     );
     assert_eq!(ask(&signed, elsewhere).await, 403);
 
-    let token = [
-        "token",
-        "create",
-        "scrape",
-        "--actions",
-        "metrics",
-        "--repository",
-        "**",
-    ];
-    let secret = place.command(&token);
+    let secret = place.robot("scrape", "metrics", "**", &[]);
     let secret = basic("any", secret.lines().last().unwrap());
     assert_eq!(ask(&secret, elsewhere).await, 200);
     let pull = place.get(&secret, "/v2/a/tags/list").await;

@@ -9,7 +9,7 @@ use crate::issuer::{Issuer, Key, now};
 use crate::place::{Caller, Place, STRANGER, basic, bearer};
 use crate::support::{Server, drift, wait_for_exit};
 
-const FORM: [(&str, &str); 1] = [("content-type", "application/x-www-form-urlencoded")];
+pub const FORM: [(&str, &str); 1] = [("content-type", "application/x-www-form-urlencoded")];
 const ID_TOKEN: &str = "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aid_token";
 
 /// What a job asks for.
@@ -26,7 +26,7 @@ pub fn place(issuers: &str, trust: &str) -> Place {
     place_with(issuers, trust, &[])
 }
 
-fn place_with(issuers: &str, trust: &str, further: &[(&str, &str)]) -> Place {
+pub fn place_with(issuers: &str, trust: &str, further: &[(&str, &str)]) -> Place {
     let mut variables = vec![("DRIFT_AUTH_ISSUERS", issuers), ("DRIFT_AUTH_TRUST", trust)];
     variables.extend(further);
     Place::with(&variables, &["allow role:ci pull,push ci/**"])
@@ -42,7 +42,7 @@ pub async fn exchange(place: &Place, token: &str, scope: &str) -> Answer {
     place.send(&STRANGER, "POST", "/token", &FORM, body).await
 }
 
-fn token_of(answer: &Answer) -> Caller {
+pub fn token_of(answer: &Answer) -> Caller {
     bearer(answer.json()["access_token"].as_str().unwrap())
 }
 

@@ -126,6 +126,15 @@ impl Place {
         self.command(&arguments)
     }
 
+    /// Makes a token for these actions in the repositories of a pattern; its secret.
+    #[track_caller]
+    pub fn robot(&self, name: &str, actions: &str, pattern: &str, more: &[&str]) -> String {
+        let mut arguments = vec!["token", "create", name];
+        arguments.extend(["--actions", actions, "--repository", pattern]);
+        arguments.extend(more);
+        self.command(&arguments)
+    }
+
     /// The first account, by the password that lies in the file.
     pub fn admin(&self) -> Caller {
         basic("admin", self.initial_password().trim_end())
