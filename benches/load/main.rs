@@ -9,7 +9,6 @@
 
 #![allow(missing_docs)]
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +24,7 @@ use tokio::net::TcpStream;
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 
-/// Push blobs, each of other bytes, in one request each
+/// Push blobs, each of other bytes, in one request each; or manifests, each under a tag of its own
 #[derive(Debug, Parser)]
 #[command(name = "load")]
 struct Arguments {
@@ -41,6 +40,9 @@ struct Arguments {
     /// Bytes of a blob
     #[arg(long, default_value_t = 20_000)]
     bytes: usize,
+    /// Push manifests, all of one blob of so many bytes
+    #[arg(long)]
+    manifests: bool,
     /// Pushes in this time at the beginning are not counted, in seconds
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
@@ -92,24 +94,22 @@ async fn push(
     stream.set_nodelay(true)?;
     let mut blob = vec![0; arguments.bytes];
     random.fill_bytes(&mut blob);
+    if arguments.manifests {
+        let request = post(&arguments.address, number, &blob);
+        stream.write_all(&request).await?;
+        answer(&mut stream).await?;
+    }
     let mut taken = Vec::new();
-    let mut request = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        // Another blob each time, without making all of its bytes anew.
-        let fresh = blob.len().min(32);
-        random.fill_bytes(&mut blob[..fresh]);
-        let digest = Digest::of(Algorithm::Sha256, &blob);
-        let mut head = String::new();
-        write!(
-            head,
-            "POST /v2/load/image-{number}/blobs/uploads/?digest={digest} HTTP/1.1\r\n\
-             Host: {}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
-            arguments.address,
-            blob.len()
-        )?;
-        request.clear();
-        request.extend_from_slice(head.as_bytes());
-        request.extend_from_slice(&blob);
+        let request = match arguments.manifests {
+            true => put(&arguments.address, number, &blob, random.next_u64()),
+            false => {
+                // Another blob each time, without making all of its bytes anew.
+                let fresh = blob.len().min(32);
+                random.fill_bytes(&mut blob[..fresh]);
+                post(&arguments.address, number, &blob)
+            }
+        };
         let at = Instant::now();
         stream.write_all(&request).await?;
         answer(&mut stream).await?;
@@ -118,6 +118,48 @@ async fn push(
         }
     }
     Ok(taken)
+}
+
+/// A blob in one request.
+fn post(address: &str, number: u64, blob: &[u8]) -> Vec<u8> {
+    let digest = Digest::of(Algorithm::Sha256, blob);
+    let path = format!("blobs/uploads/?digest={digest}");
+    request(
+        "POST",
+        address,
+        number,
+        &path,
+        "application/octet-stream",
+        blob,
+    )
+}
+
+/// A manifest of that blob, under a tag that is its own.
+fn put(address: &str, number: u64, blob: &[u8], tag: u64) -> Vec<u8> {
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let digest = Digest::of(Algorithm::Sha256, blob);
+    let size = blob.len();
+    let body = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{media_type}","config":{{"mediaType":"application/octet-stream","digest":"{digest}","size":{size}}},"layers":[],"annotations":{{"load":"{tag}"}}}}"#
+    );
+    let path = format!("manifests/t{tag}");
+    request("PUT", address, number, &path, media_type, body.as_bytes())
+}
+
+fn request(
+    method: &str,
+    address: &str,
+    number: u64,
+    path: &str,
+    media_type: &str,
+    body: &[u8],
+) -> Vec<u8> {
+    let head = format!(
+        "{method} /v2/load/image-{number}/{path} HTTP/1.1\r\nHost: {address}\r\n\
+         Content-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 /// Reads an answer without a body, which is to say 201.
