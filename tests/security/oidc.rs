@@ -157,7 +157,9 @@ async fn a_token_goes_where_a_password_goes() {
             .expect(200);
         assert!(answer.json().get("issued_token_type").is_none());
     }
-    // The catalogue shows what the role may pull.
+    // The catalogue shows what the role may pull, and nothing else.
+    let admin = place.admin();
+    place.push_image(&admin, "other", "v1", b"layer").await;
     let listed = place.get(&kept, "/v2/_catalog").await.expect(200);
     assert_eq!(listed.json()["repositories"], json!(["ci/app"]));
     // What an exchange lacks, or asks for in vain.
