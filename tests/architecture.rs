@@ -51,6 +51,8 @@ const LAYERS: &[Layer] = &[
             "ghostbay::admin",
             "ghostbay::background",
             "ghostbay::engine",
+            "ghostbay::mapped",
+            "ghostbay::read",
             "ghostbay::uploads",
             "ghostbay::LocalStorageEngine",
             "ghostbay::StorageError",

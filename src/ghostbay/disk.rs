@@ -97,6 +97,19 @@ pub trait DiskFile: Send + Sync {
     /// Fills `bytes` from `offset` on; an error if the file ends before.
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 
+    /// Fills `bytes` from `offset` on if that waits for no disk; whether it did.
+    fn read_now(&self, _bytes: &mut [u8], _offset: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Asks for a range to be read soon. A hint.
+    fn start_reading(&self, _offset: u64, _length: u64) {}
+
+    /// The file that the kernel can send by itself, if this is one.
+    fn os_file(&self) -> Option<&File> {
+        None
+    }
+
     /// Writes all bytes at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
@@ -216,6 +229,30 @@ impl DiskFile for OsFile {
 
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(bytes, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_now(&self, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
+        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+        let wanted = bytes.len();
+        let mut buffers = [io::IoSliceMut::new(bytes)];
+        match preadv2(&self.0, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read == wanted),
+            // Some file systems cannot tell.
+            Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn start_reading(&self, offset: u64, length: u64) {
+        use rustix::fs::{Advice, fadvise};
+        let _ = fadvise(&self.0, offset, length.try_into().ok(), Advice::WillNeed);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn os_file(&self) -> Option<&File> {
+        Some(&self.0)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -5,8 +5,8 @@
 //! * [`pack`]: append-only files that hold the bodies
 //! * [`catalog`]: the index of what exists
 //! * [`uploads`], [`multipart`], [`objects`]: what the index says of bodies
-//! * `ingest`, `read`: bodies on their way in and out; [`open`], [`pinned`]: what stays while it is
-//!   read
+//! * `ingest`, [`read`]: bodies on their way in and out; [`mapped`]: those that the kernel sends;
+//!   [`open`], [`pinned`]: what stays while it is read
 //! * [`reclaim`]: giving space back; [`compact`]: moving what is left of a pack;
 //!   [`owners`]: who has what; [`abandoned`]: uploads that end
 //! * [`compact_index`]: an index that is mostly free
@@ -39,6 +39,7 @@ pub mod full_copy;
 mod ingest;
 pub mod local;
 mod lock;
+pub mod mapped;
 pub mod migrate;
 pub mod multipart;
 mod object_store;
@@ -47,7 +48,7 @@ pub mod open;
 pub mod owners;
 pub mod pack;
 pub mod pinned;
-mod read;
+pub mod read;
 pub mod rebuild;
 pub mod reclaim;
 pub mod recovery;

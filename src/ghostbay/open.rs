@@ -14,7 +14,7 @@ use super::objects::{self, BLOBS_PREFIX, OBJECTS, ObjectKey, ObjectRow, check_bu
 use super::pack::pins::Pin;
 use super::pack::{Extent, PackSpace};
 use super::pinned::{Pinned, pinned};
-use super::read;
+use super::read::{self, Delivery};
 
 /// An object whose bytes stay, whatever becomes of its row, until this and every stream of it is
 /// dropped.
@@ -31,7 +31,7 @@ pub struct OpenObject {
 impl OpenObject {
     /// The bytes of `range`, which lies within the object's size, checked as they are read. Damage
     /// that is found on the way is noted.
-    pub fn read(&self, range: Range<u64>) -> ByteStream<'static> {
+    pub fn read(&self, range: Range<u64>, delivery: Delivery) -> ByteStream<'static> {
         let (catalog, key, tasks) = (self.catalog.clone(), self.key.clone(), self.tasks.clone());
         let damaged = move |extent: &Extent| {
             tracing::error!(
@@ -43,7 +43,8 @@ impl OpenObject {
             tasks.spawn(note_damage(catalog.clone(), key.clone(), *extent));
         };
         let (space, pin) = (self.space.clone(), self.pin.clone());
-        read::stream(space, &self.row.extents, &range, pin, damaged)
+        let extents = &self.row.extents;
+        read::stream(space, extents, &range, pin, delivery, damaged)
     }
 }
 

@@ -54,7 +54,8 @@ pub struct Reclaimed {
     pub extents: u64,
     /// Bytes of their blocks.
     pub punched_bytes: u64,
-    /// Extents that somebody still reads: they come next time.
+    /// Extents that somebody still reads, or that may still lie in a socket's queue: they come next
+    /// time.
     pub pinned: u64,
     /// Packs that were removed.
     pub packs: u64,
@@ -216,7 +217,8 @@ impl Reclaimer {
                 given.push(*key);
                 continue;
             };
-            if self.space.pins().is_pinned(extent) {
+            let pins = self.space.pins();
+            if pins.is_pinned(extent) || pins.was_sent(extent) {
                 done.pinned += 1;
                 continue;
             }

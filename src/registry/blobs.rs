@@ -11,6 +11,7 @@ use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::ghostbay::engine::ByteStream;
 use crate::ghostbay::objects::{self, ObjectKey, ObjectRow};
 use crate::ghostbay::open::OpenObject;
+use crate::ghostbay::read::Delivery;
 use crate::ghostbay::{blob_key, now_ms};
 use crate::oci::{RepositoryName, Role};
 
@@ -30,7 +31,12 @@ pub struct Blob {
 impl Blob {
     /// The bytes of `range`, which lies within the blob's size.
     pub fn read(&self, range: Range<u64>) -> ByteStream<'static> {
-        self.object.read(range)
+        self.deliver(range, Delivery::Copied)
+    }
+
+    /// As [`Blob::read`], in the way that is asked for.
+    pub fn deliver(&self, range: Range<u64>, delivery: Delivery) -> ByteStream<'static> {
+        self.object.read(range, delivery)
     }
 }
 

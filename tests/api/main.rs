@@ -9,6 +9,7 @@ mod blobs;
 mod certificates;
 mod client;
 mod collector;
+mod delivery;
 mod http2;
 mod listings;
 mod log;

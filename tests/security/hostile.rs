@@ -21,8 +21,9 @@ const ROUNDS: usize = 250;
 /// How long one may stand still here.
 const STALL: Duration = Duration::from_secs(3);
 
-/// What a pull may hold that nobody takes, in KiB.
-const PULL_KIB_MAX: u64 = 4 << 10;
+/// What a server may hold, in KiB, and how much more for each transfer.
+const MEMORY_KIB: u64 = 64 << 10;
+const TRANSFER_KIB: u64 = 256;
 
 /// What an attacker does with a connection.
 #[derive(Clone, Copy)]
@@ -247,14 +248,10 @@ async fn thousands_of_slow_and_silent_clients_leave_the_good_ones_be() {
         before,
         peak,
     );
-    // One of five kinds has an upload, and one a pull: of that, the windows of a MiB that were read for it
-    // wait, and the threads that read them keep some memory.
-    let (uploads, pulls) = ((hostile / 5 + GOOD) as u64, (hostile / 5) as u64);
-    let most = (64 << 10) + 256 * uploads + PULL_KIB_MAX * pulls;
-    assert!(
-        peak < most,
-        "{peak} KiB for {uploads} uploads and {pulls} pulls"
-    );
+    // Of five kinds, one has an upload and one a pull.
+    let transfers = (hostile * 2 / 5 + GOOD) as u64;
+    let most = MEMORY_KIB + TRANSFER_KIB * transfers;
+    assert!(peak < most, "{peak} KiB for {transfers} transfers");
     // Three of five stood still for too long.
     assert!(tally.closed.load(Ordering::Relaxed) >= hostile * 2 / 5);
 

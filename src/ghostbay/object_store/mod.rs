@@ -22,6 +22,7 @@ use super::objects::{
 use super::pack::pins::Pin;
 use super::pack::{Extent, accounts};
 use super::pinned::{Pinned, pinned};
+use super::read::{self, Delivery};
 use super::uploads::UploadId;
 use crate::digest::{Digest, Hasher};
 
@@ -87,7 +88,7 @@ impl LocalStorageEngine {
     ) -> Result<()> {
         let mut hasher = Hasher::new(expected.algorithm());
         let (space, pin) = (self.ingest().space.clone(), Arc::new(pin));
-        let mut stored = super::read::stream(space, extents, &(0..size), pin, |_| ());
+        let mut stored = read::stream(space, extents, &(0..size), pin, Delivery::Copied, |_| ());
         while let Some(bytes) = stored.next().await {
             hasher.update(&bytes?);
         }
@@ -131,7 +132,7 @@ impl StorageEngine for LocalStorageEngine {
                 reason: format!("the object has {size} bytes"),
             })?,
         };
-        let data = object.read(range.clone());
+        let data = object.read(range.clone(), Delivery::Copied);
         Ok(Some(GetObjectResponse {
             object: (request.key, object.row).into(),
             range,

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
 use super::extent::PackId;
 use crate::ghostbay::disk::{Disk, DiskFile, SyncPoint};
+use crate::ghostbay::mapped::Mapping;
 
 /// Length of a pack's header; the first record begins behind it.
 pub const PACK_HEADER_BYTES: u64 = 4096;
@@ -34,12 +35,17 @@ pub fn parse_file_name(name: &str) -> Option<PackId> {
     (file_name(id) == name).then_some(id)
 }
 
+/// The least that is mapped of a pack, in bytes; a pack that outgrows its map gets one of at least
+/// twice the length.
+const MAP_BYTES_MIN: u64 = 64 << 20;
+
 /// An open pack, shared by its writer and all its readers.
 pub struct PackFile {
     /// Identity of the pack.
     pub id: PackId,
     /// The file.
     pub file: Arc<dyn DiskFile>,
+    map: Mutex<Option<Arc<Mapping>>>,
 }
 
 impl PackFile {
@@ -61,7 +67,7 @@ impl PackFile {
             let _ = disk.remove(&path);
             return Err(error);
         }
-        Ok(Arc::new(PackFile { id, file }))
+        Ok(PackFile::of(id, file))
     }
 
     /// Opens a pack and sees that it is what its name says, and of this store.
@@ -84,7 +90,22 @@ impl PackFile {
                 ),
             ));
         }
-        Ok(Arc::new(PackFile { id, file }))
+        Ok(PackFile::of(id, file))
+    }
+
+    fn of(id: PackId, file: Arc<dyn DiskFile>) -> Arc<Self> {
+        let map = Mutex::default();
+        Arc::new(PackFile { id, file, map })
+    }
+
+    /// A map that reaches up to `end` at least; `None` where there can be none.
+    pub fn map(&self, end: u64) -> Option<Arc<Mapping>> {
+        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        if map.as_ref().is_none_or(|map| map.length() < end) {
+            let length = end.checked_next_power_of_two()?.max(MAP_BYTES_MIN);
+            *map = Mapping::new(self.file.clone(), length);
+        }
+        map.clone()
     }
 }
 

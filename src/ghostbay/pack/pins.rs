@@ -6,11 +6,19 @@
 //! that release is committed: it sees every pin that counts.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::extent::{Extent, PackId};
 
 type Place = (PackId, u64);
+
+/// How long what was given to a socket may wait there: longer than a client may stand still.
+const SENDING: Duration = Duration::from_secs(600);
+
+/// Extents that were sent, from which on those are looked for whose time is over.
+const SENT_MIN: usize = 1024;
 
 /// What is pinned. Cheap to clone.
 #[derive(Clone, Default)]
@@ -22,6 +30,20 @@ pub struct Pins {
 struct Held {
     extents: HashMap<Place, u32>,
     all: usize,
+    /// What was sent, and when its last pin went.
+    sent: HashMap<Place, Instant>,
+    /// As many as there may be before the next look.
+    sent_max: usize,
+}
+
+impl Held {
+    fn was_sent(&mut self, place: Place) {
+        self.sent.insert(place, Instant::now());
+        if self.sent.len() > self.sent_max.max(SENT_MIN) {
+            self.sent.retain(|_, since| since.elapsed() < SENDING);
+            self.sent_max = 2 * self.sent.len();
+        }
+    }
 }
 
 impl Pins {
@@ -43,6 +65,7 @@ impl Pins {
         Pin {
             pins: self.clone(),
             places,
+            sent: AtomicBool::new(false),
         }
     }
 
@@ -59,6 +82,13 @@ impl Pins {
         held.all > 0 || held.extents.contains_key(&(extent.pack, extent.offset))
     }
 
+    /// Whether some of an extent may still lie in a socket's queue.
+    pub fn was_sent(&self, extent: &Extent) -> bool {
+        let held = self.held();
+        let since = held.sent.get(&(extent.pack, extent.offset));
+        since.is_some_and(|since| since.elapsed() < SENDING)
+    }
+
     /// Whether everything is pinned.
     pub fn is_held(&self) -> bool {
         self.held().all > 0
@@ -69,12 +99,23 @@ impl Pins {
 pub struct Pin {
     pins: Pins,
     places: Vec<Place>,
+    sent: AtomicBool,
+}
+
+impl Pin {
+    /// Notes that the kernel sends from these extents.
+    pub fn sent(&self) {
+        self.sent.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut held = self.pins.held();
         for place in &self.places {
+            if *self.sent.get_mut() {
+                held.was_sent(*place);
+            }
             if let Some(count) = held.extents.get_mut(place) {
                 *count -= 1;
                 if *count == 0 {

@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::extent::PackId;
 use super::file::{PACK_HEADER_BYTES, PackFile, file_name};
 use super::pins::Pins;
+use super::windows::KnownWindows;
 use crate::ghostbay::disk::Disk;
 
 /// A pack is never said to be full before this length.
@@ -69,7 +71,12 @@ struct Shared {
     /// Packs that are to be rewritten: nobody is lent them for appending.
     wanted: Mutex<BTreeSet<PackId>>,
     pins: Pins,
+    windows: KnownWindows,
+    readers: Arc<Semaphore>,
 }
+
+/// Reads that may wait for the disk at once. Each takes a thread, which keeps some memory.
+const READERS_MAX: usize = 16;
 
 impl PackSpace {
     /// A space over `directory`; `next` is the first counter that no pack has had.
@@ -95,6 +102,8 @@ impl PackSpace {
                 pool: Mutex::default(),
                 wanted: Mutex::default(),
                 pins: Pins::default(),
+                windows: KnownWindows::default(),
+                readers: Arc::new(Semaphore::new(READERS_MAX)),
             }),
         }
     }
@@ -107,6 +116,16 @@ impl PackSpace {
     /// What is being read.
     pub fn pins(&self) -> &Pins {
         &self.shared.pins
+    }
+
+    /// What is known of the windows of extents.
+    pub fn known_windows(&self) -> &KnownWindows {
+        &self.shared.windows
+    }
+
+    /// Who may wait for the disk to read.
+    pub fn readers(&self) -> &Arc<Semaphore> {
+        &self.shared.readers
     }
 
     /// Removes the file of a pack that no row names any more. Whoever still has it open goes on with
@@ -144,16 +163,21 @@ impl PackSpace {
         Ok(())
     }
 
-    /// The pack of that id, opened when it is first asked for.
-    pub fn pack(&self, id: PackId) -> io::Result<Arc<PackFile>> {
-        let packs = &self.shared.packs;
-        if let Some(pack) = packs
-            .read()
+    /// The pack of that id, if it is open.
+    pub fn open_pack(&self, id: PackId) -> Option<Arc<PackFile>> {
+        let packs = self.shared.packs.read();
+        packs
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
-        {
-            return Ok(pack.clone());
+            .cloned()
+    }
+
+    /// The pack of that id, opened when it is first asked for.
+    pub fn pack(&self, id: PackId) -> io::Result<Arc<PackFile>> {
+        if let Some(pack) = self.open_pack(id) {
+            return Ok(pack);
         }
+        let packs = &self.shared.packs;
         let opened = PackFile::open(
             &*self.shared.disk,
             &self.shared.directory,

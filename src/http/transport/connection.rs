@@ -22,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::auth::ClientCertificate;
+use crate::ghostbay::read::Delivery;
 use crate::http::metrics::Metrics;
 
 use super::activity::Activity;
 use super::body::{RequestBody, ResponseBody};
 use super::client_certificate;
 use super::handshake::shake_hands;
+use super::send_file::SendFile;
 use super::stream::WatchedStream;
 use super::{Peer, Timeouts, Tls};
 
@@ -112,18 +114,13 @@ pub(super) async fn serve(
 ) {
     let watch = |socket| WatchedStream::new(socket, activity.clone());
     let Some(tls) = &house.tls else {
-        let stream = watch(socket);
-        return speak(
-            stream,
-            Client {
-                peer,
-                certificate: None,
-            },
-            activity,
-            &house,
-            leave,
-        )
-        .await;
+        let stream = SendFile::new(watch(socket));
+        let client = Client {
+            peer,
+            certificate: None,
+            delivery: Delivery::Mapped,
+        };
+        return speak(stream, client, activity, &house, leave).await;
     };
     let shaken = tokio::time::timeout(
         house.timeouts.header,
@@ -140,7 +137,11 @@ pub(super) async fn serve(
     match shaken {
         Ok(Ok(Some(stream))) => {
             let certificate = client_certificate::shown(stream.get_ref().1);
-            let client = Client { peer, certificate };
+            let client = Client {
+                peer,
+                certificate,
+                delivery: Delivery::Copied,
+            };
             speak(stream, client, activity, &house, leave).await;
         }
         Ok(Ok(None)) => tracing::debug!(%peer, "refused: HTTP in the clear"),
@@ -153,6 +154,8 @@ pub(super) async fn serve(
 struct Client {
     peer: SocketAddr,
     certificate: Option<Arc<ClientCertificate>>,
+    /// What an answer may be made of, if it is not in frames.
+    delivery: Delivery,
 }
 
 /// Speaks HTTP on a stream until its end.
@@ -171,7 +174,11 @@ async fn speak(
         ..
     } = house;
     let timeouts = *timeouts;
-    let Client { peer, certificate } = client;
+    let Client {
+        peer,
+        certificate,
+        delivery,
+    } = client;
     // A child, so that the bodies of one connection wait on something of their own.
     let now = stop.now.child_token();
     let service = {
@@ -183,6 +190,9 @@ async fn speak(
             let (body, read) = RequestBody::new(body, timeouts.body, now.clone());
             let mut request = hyper::Request::from_parts(head, Body::new(body));
             request.extensions_mut().insert(Peer(peer));
+            if !multiplexed {
+                request.extensions_mut().insert(delivery);
+            }
             if let Some(certificate) = &certificate {
                 request.extensions_mut().insert(certificate.clone());
             }

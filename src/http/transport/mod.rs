@@ -14,7 +14,7 @@
 //! `tls`; what the client's own says, `client_certificate`).
 //!
 //! `activity` keeps the times of one connection, `stream` and `body` tell it what happens,
-//! and `connection` ends what is late. `guests` closes connections without a request when
+//! and `connection` ends what is late. `send_file` has the kernel send what lies in packs. `guests` closes connections without a request when
 //! every place is taken, and `sites` counts those of each address.
 
 mod activity;
@@ -26,6 +26,7 @@ mod guests;
 mod handshake;
 mod listener;
 mod refusal;
+mod send_file;
 mod shutdown;
 mod sites;
 mod stream;

@@ -38,7 +38,12 @@ impl WatchedStream {
         }
     }
 
-    fn wrote<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// The socket, for who writes to it in ways of its own and tells [`WatchedStream::wrote`].
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.inner
+    }
+
+    pub(super) fn wrote<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match result {
             Poll::Ready(_) => self.activity.wrote(),
             Poll::Pending => self.activity.write_blocked(),
