@@ -31,7 +31,7 @@ const LENGTHS: [usize; 9] = [
 ];
 
 fn packs(directory: &Path) -> Vec<PathBuf> {
-    let packs = std::fs::read_dir(directory.join("packs")).unwrap();
+    let packs = std::fs::read_dir(directory.join("drift-data/packs")).unwrap();
     packs.map(|entry| entry.unwrap().path()).collect()
 }
 
