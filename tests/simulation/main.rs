@@ -70,6 +70,8 @@ enum Work {
     Space,
     /// What quotas and retention bear on.
     Rules,
+    /// Objects beside the registry's, whole and in parts.
+    Objects,
 }
 
 /// Lets clients work on a new store, restarted now and then, and gives back what was done.
@@ -90,6 +92,7 @@ async fn record_work(work: Work, clients: usize, seed: u64) -> (Trace, Vec<Histo
                     Work::AllKinds => client.step(&running).await,
                     Work::Space => client.step_of_space(&running).await,
                     Work::Rules => client.step_of_rules(&running).await,
+                    Work::Objects => client.step_of_objects(&running).await,
                 };
                 if let Some(workload::Outcome::Failed(error)) = done {
                     panic!("a request failed on a good disk: {error:?}");
@@ -231,6 +234,12 @@ fn no_crash_of_clients_whose_space_is_given_back_and_compacted_breaks_a_promise(
 #[test]
 fn no_crash_of_clients_whom_rules_refuse_and_delete_from_breaks_a_promise() {
     let tally = crash_many(Work::Rules, 2, images() / 8);
+    println!("{tally:?}");
+}
+
+#[test]
+fn no_crash_of_clients_of_the_object_store_breaks_a_promise() {
+    let tally = crash_many(Work::Objects, 2, images() / 4);
     println!("{tally:?}");
 }
 

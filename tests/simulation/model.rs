@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use drift::digest::Digest;
-use drift::ghostbay::engine::{ByteStream, GetObjectRequest, StorageEngine};
+use drift::ghostbay::StorageError;
+use drift::ghostbay::engine::{ByteStream, GetObjectRequest, MultipartUploadPart, StorageEngine};
 use drift::ghostbay::uploads::UploadId;
 use drift::oci::{Reference, RepositoryName, Tag};
 use drift::registry::tables::UsageRow;
@@ -29,6 +30,18 @@ pub struct Repository {
     pub uploads: BTreeMap<UploadId, u64>,
     /// Objects beside the registry's, by key, and the digests of their contents.
     pub objects: BTreeMap<String, Digest>,
+    /// Multipart uploads under way, by id.
+    pub multipart: BTreeMap<String, Multipart>,
+}
+
+/// The parts of an upload, by number.
+pub type Multipart = BTreeMap<i32, Part>;
+
+/// A part.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    pub etag: String,
+    pub size: u64,
 }
 
 /// Most bytes of blobs and manifests of a repository that has a quota: no blob of the long kind fits.
@@ -71,6 +84,10 @@ pub struct History {
     pub content: BTreeMap<Digest, Bytes>,
     /// Uploads and the whole of what they are to hold.
     pub uploads: BTreeMap<UploadId, Bytes>,
+    /// Multipart uploads and the keys of the objects that they are for.
+    pub multipart: BTreeMap<String, String>,
+    /// Contents of parts, by ETag.
+    pub parts: BTreeMap<String, Bytes>,
     /// Requests that a quota refused.
     pub refused: u64,
     /// Tags and manifests that retention deleted.
@@ -146,6 +163,21 @@ pub async fn observe(running: &Running, history: &History) -> Result<State, Stri
             let read = read.map_err(|error| format!("I4: object {key}: {error:#}"))?;
             found.objects.insert(key.to_owned(), sha256(&read));
         }
+        for (id, key) in &history.multipart {
+            match storage.list_parts(&bucket, key, id).await {
+                Ok(parts) => {
+                    let parts = parts.into_iter().map(|part| {
+                        let MultipartUploadPart { etag, size, .. } = part;
+                        (part.part_number, Part { etag, size })
+                    });
+                    found.multipart.insert(id.clone(), parts.collect());
+                }
+                Err(error) => match error.downcast_ref() {
+                    Some(StorageError::NoSuchUpload { .. }) => {}
+                    _ => return Err(format!("multipart upload {id}: {error:#}")),
+                },
+            }
+        }
         let usage = found.usage(&history.content);
         match registry.usage(name) {
             Ok(counted) if counted == usage => {}
@@ -195,6 +227,11 @@ pub fn difference(found: &State, expected: &State) -> String {
             "objects",
             format!("{:?}", found.objects),
             format!("{:?}", expected.objects),
+        );
+        compare(
+            "multipart uploads",
+            format!("{:?}", found.multipart),
+            format!("{:?}", expected.multipart),
         );
         compare(
             "uploads",

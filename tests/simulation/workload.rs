@@ -1,6 +1,7 @@
 //! A client that does random things, one after the other, and notes what was acknowledged.
 
 mod deletes;
+mod objects;
 mod pushes;
 mod retention;
 mod space;
