@@ -1,7 +1,7 @@
 //! The one thread that writes events down.
 //!
 //! The file gets each batch as it comes, and is synced within a second; the table gets one transaction
-//! for what came within a second, or for a thousand events. So a crash takes the last second of what a
+//! for what came within a second, or for a hundred events. So a crash takes the last second of what a
 //! power cut takes from the file, and of the table what the file still has.
 
 use std::io;
@@ -19,6 +19,9 @@ use crate::ghostbay::catalog::{Catalog, CatalogError, Transaction};
 
 /// Events that are taken from the queue at once.
 const BATCH_MAX: usize = 1000;
+/// Events that go into the table in one transaction. Pushes wait for it, so that more make the slowest of
+/// them slower.
+const TABLE_BATCH_MAX: usize = 100;
 /// For how long the file is not synced, and an event not in the table.
 const LAG_MAX: Duration = Duration::from_secs(1);
 /// Events that wait for the table while it cannot be written. Of more the oldest are missing there.
@@ -153,7 +156,7 @@ impl Writer {
         if self.sync_due.is_some_and(|due| due <= now) {
             self.sync();
         }
-        let is_full = self.waiting.len() >= BATCH_MAX && self.table_trouble.said.is_none();
+        let is_full = self.waiting.len() >= TABLE_BATCH_MAX && self.table_trouble.said.is_none();
         if self.table_due.is_some_and(|due| due <= now) || is_full {
             self.write_table().await;
         }
@@ -165,6 +168,9 @@ impl Writer {
         self.write_file(held);
         self.sync();
         self.write_table().await;
+        while !self.waiting.is_empty() && self.table_trouble.said.is_none() {
+            self.write_table().await;
+        }
     }
 
     /// Has the file and those that wait for the table have events.
@@ -249,15 +255,16 @@ impl Writer {
 
     async fn write_table(&mut self) {
         self.table_due = None;
-        let (events, newest, rows) = (self.waiting.clone(), self.newest, self.rows);
-        let count = events.len();
+        let count = self.waiting.len().min(TABLE_BATCH_MAX);
+        let events = self.waiting[..count].to_vec();
+        let (newest, rows) = (self.newest, self.rows);
         let write = move |transaction: &mut Transaction<'_>| {
             table::write(transaction, &events, newest, rows)
         };
         match self.catalog.transact::<_, CatalogError, _>(write).await {
             Ok(more) => {
                 self.waiting.drain(..count);
-                if more {
+                if more || !self.waiting.is_empty() {
                     self.table_due = Some(Instant::now());
                 }
                 let trouble = std::mem::take(&mut self.table_trouble);
