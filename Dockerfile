@@ -27,6 +27,6 @@ ENV DRIFT_AUTH_ENABLED=true
 
 USER drift
 VOLUME /var/lib/drift/storage
-EXPOSE 5000 5001
+EXPOSE 5000 5001 5002
 # Its SIGTERM lets transfers finish: give it 30 s (docker stop -t 30).
 CMD ["drift"]

@@ -1,6 +1,7 @@
 //! Wiring only: from a configuration to a store, a registry on it, and a server around that.
 
 mod options;
+mod s3;
 
 use std::io;
 use std::path::Path;
@@ -131,14 +132,16 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
             check_authorities(config)?;
             AuthService::with(authority.clone())
         }
-        false => AuthService::open(),
+        false => AuthService::open_with(authority.clone()),
     };
     let stop = transport::stop_signal().context("cannot take hold of SIGTERM and SIGINT")?;
     let address = config
         .server
         .api_address()
         .context("[server] host is no address")?;
-    let listener = Listener::bind(address).map_err(explain)?;
+    let listener = Listener::bind(address)
+        .map_err(|error| explain(error, "[server] api_port (variable DRIFT_SERVER_API_PORT)"))?;
+    let s3_listener = s3::bind(config)?;
     let tls = tls(config)?;
     let options = options::transport_options(&config.server, tls.clone());
     let admin = admin_socket(config);
@@ -170,6 +173,8 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         stop.await;
         stop_asked.cancel();
     };
+    let serving_s3 = s3::serve(config, s3_listener, &api, &storage, &options, &stopping);
+    let expiring_objects = s3::expire(config, storage.clone(), stopping.clone());
     let stopping_scrub = stopping.clone();
     let backups = scheduled(config, storage.clone(), stopping.clone());
     let pulls = registry.keep_pulls(stopping.clone());
@@ -216,6 +221,8 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let scrubbing = scrub(storage, options::scrub_options(config), stopping_scrub);
     tokio::join!(
         listener.serve(http::standalone(api), options, stop),
+        serving_s3,
+        expiring_objects,
         operators,
         scrubbing,
         collecting,
@@ -324,9 +331,8 @@ fn tls(config: &Config) -> anyhow::Result<Option<Arc<Tls>>> {
 }
 
 /// Why a port cannot be listened on, and what to do about it.
-fn explain(error: ListenError) -> anyhow::Error {
+fn explain(error: ListenError, key: &str) -> anyhow::Error {
     let port = error.address.port();
-    let key = "[server] api_port (variable DRIFT_SERVER_API_PORT)";
     let advice = match error.source.kind() {
         io::ErrorKind::AddrInUse => {
             format!("another program listens on port {port}; end it, or set {key} to a free port")

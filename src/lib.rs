@@ -20,3 +20,5 @@ pub mod oci;
 pub mod range;
 #[cfg(feature = "server")]
 pub mod registry;
+#[cfg(feature = "server")]
+pub mod s3;

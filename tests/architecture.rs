@@ -59,6 +59,23 @@ const LAYERS: &[Layer] = &[
         ],
     },
     Layer {
+        modules: &["s3"],
+        may_import: &[
+            "http",
+            "audit",
+            "registry",
+            "auth",
+            "oci",
+            "digest",
+            "range",
+            "ghostbay::engine",
+            "ghostbay::terms",
+            "ghostbay::now_ms",
+            "ghostbay::LocalStorageEngine",
+            "ghostbay::StorageError",
+        ],
+    },
+    Layer {
         modules: &["config"],
         may_import: &["registry", "http", "audit", "auth", "oci"],
     },
@@ -66,7 +83,7 @@ const LAYERS: &[Layer] = &[
         modules: &["app", "cli"],
         may_import: &[
             "app", "audit", "auth", "cli", "config", "digest", "ghostbay", "http", "oci", "range",
-            "registry",
+            "registry", "s3",
         ],
     },
 ];
@@ -75,7 +92,8 @@ const LAYERS: &[Layer] = &[
 const HELD: &[(&str, &[&str])] = &[
     ("redb", &["ghostbay/catalog"]),
     ("bincode", &["ghostbay/catalog/codec.rs"]),
-    ("axum", &["http", "app.rs"]),
+    ("axum", &["http", "s3", "app.rs"]),
+    ("s3s", &["s3"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("reqwest", &["http/outbound"]),

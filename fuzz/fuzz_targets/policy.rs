@@ -1,7 +1,7 @@
 //! Rules: whatever is taken is written as it is read, and decides for nobody whom it is not about.
 #![no_main]
 
-use drift::auth::policy::{Asking, NumberedRule, Policy};
+use drift::auth::policy::{Asking, NumberedRule, Policy, Subject};
 use drift::auth::{Action, Actions, Effect, Name, Rule, Who};
 use libfuzzer_sys::fuzz_target;
 
@@ -44,8 +44,10 @@ fuzz_target!(|data: &[u8]| {
         for action in Action::ALL {
             for name in ["a", "team/a", "prod/deep/a"] {
                 let name = name.parse().unwrap();
-                let fits = rule.fits(asking, action, Some(&name));
-                let allowed = policy.decide(asking, action, Some(&name)).allowed;
+                let fits = rule.fits(asking, action, Subject::Repository(&name));
+                let allowed = policy
+                    .decide(asking, action, Subject::Repository(&name))
+                    .allowed;
                 assert_eq!(allowed, fits && rule.effect == Effect::Allow);
                 assert!(!fits || rule.actions.has(action));
             }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::access_key::AccessRoot;
 use super::certificate::ClientRule;
 use super::directory::Directory;
 use super::htpasswd::Htpasswd;
@@ -111,6 +112,8 @@ pub struct Authority {
     pub(super) throttle: Throttle,
     pub(super) uses: TokenUses,
     pub(super) issuers: Issuers,
+    /// What the secrets of access keys are derived with, once it was needed.
+    pub(super) access_root: Mutex<Option<Arc<AccessRoot>>>,
     /// `None` until the first login can come, or a key is made.
     keyring: RwLock<Option<Arc<Keyring>>>,
 }
@@ -142,6 +145,7 @@ impl Authority {
             verifier: Verifier::start().map_err(AuthorityError::Threads)?,
             verified: VerifiedLogins::new()?,
             uses: TokenUses::default(),
+            access_root: Mutex::default(),
             keyring: RwLock::default(),
         })
     }
@@ -156,6 +160,11 @@ impl Authority {
     pub(super) fn keyring(&self) -> Option<Arc<Keyring>> {
         let keyring = self.keyring.read();
         keyring.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The directory of keys.
+    pub(super) fn keys_directory(&self) -> &Path {
+        &self.options.keys
     }
 
     pub(super) fn token_lifetime(&self) -> Duration {

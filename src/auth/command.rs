@@ -3,16 +3,20 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access_key::{AccessKeyMade, NewAccessKey};
 use super::authority::{Authority, AuthorityError, now_ms};
 use super::identity::{Principal, stamp_of};
 use super::name::Name;
-use super::policy::{Action, Actions, Asking, Decision, NumberedRule, Reason, Rule, Who};
-use super::tables::{
-    ACCOUNTS, AccountRow, POLICY, PolicyRow, RuleNumber, TOKEN_USES, TOKENS, TokenRow,
+use super::policy::{
+    Action, Actions, Asking, Decision, Named, NumberedRule, Reason, Rule, Subject, Who,
 };
-use super::{directory, password, secret};
+use super::tables::{
+    ACCESS_KEY_BIT, ACCOUNTS, AccountRow, POLICY, PolicyRow, RuleNumber, TOKEN_USES, TOKENS,
+    TokenRow,
+};
+use super::{access_key, directory, password, secret};
 use crate::ghostbay::catalog::{Rows, Transaction};
-use crate::oci::{Pattern, RepositoryName};
+use crate::oci::Pattern;
 
 /// From one rule to the next that is added behind it, so that others fit between them.
 const RULE_STEP: u32 = 10;
@@ -47,9 +51,11 @@ pub enum Command {
     /// Take the rule of that number out.
     RemoveRule(u32),
     /// May they do that?
-    Test(Who, Action, RepositoryName),
+    Test(Who, Action, Named),
     /// Make a token.
     CreateToken(NewToken),
+    /// Make an access key.
+    CreateAccessKey(NewAccessKey),
     /// Which tokens are there?
     ListTokens,
     /// Take a token out.
@@ -93,6 +99,8 @@ pub enum Answer {
     Tokens(Vec<TokenSeen>),
     /// The id of the new key.
     Key(String),
+    /// The access key that was made.
+    AccessKey(AccessKeyMade),
 }
 
 /// A token, as an operator sees it. Times are milliseconds since 1970.
@@ -110,6 +118,8 @@ pub struct TokenSeen {
     pub expires_ms: Option<u64>,
     /// When it was last used, to a minute.
     pub used_ms: Option<u64>,
+    /// The id that requests are sent with, if it is an access key.
+    pub access_key: Option<String>,
 }
 
 /// An account, as an operator sees it.
@@ -195,10 +205,12 @@ pub async fn run(authority: &Authority, command: Command) -> Result<Answer, Auth
             };
             authority.change(remove).await?;
         }
-        Command::Test(who, action, repository) => {
-            return Ok(Answer::Decided(test(authority, &who, action, &repository)));
+        Command::Test(who, action, named) => {
+            let subject = named.as_subject();
+            return Ok(Answer::Decided(test(authority, &who, action, subject)));
         }
-        Command::CreateToken(token) => create_token(authority, token).await?,
+        Command::CreateToken(token) => create_token(authority, token, false).await?,
+        Command::CreateAccessKey(asked) => return access_key::create(authority, asked).await,
         Command::ListTokens => return tokens(authority),
         Command::RevokeToken(name) => {
             let revoke = move |transaction: &mut Transaction<'_>| {
@@ -308,7 +320,11 @@ async fn add_rule(
     Ok(Answer::Added(authority.change(add).await?))
 }
 
-async fn create_token(authority: &Authority, token: NewToken) -> Result<(), AuthorityError> {
+pub(super) async fn create_token(
+    authority: &Authority,
+    token: NewToken,
+    is_access_key: bool,
+) -> Result<(), AuthorityError> {
     let invalid = |reason: &str| Err(AuthorityError::Invalid(reason.to_owned()));
     if token.actions.is_empty() || token.repositories.is_empty() {
         return invalid("a token is for at least one action and one repository");
@@ -322,7 +338,7 @@ async fn create_token(authority: &Authority, token: NewToken) -> Result<(), Auth
     let row = TokenRow {
         secret: token.secret,
         owner: token.owner.as_ref().map(Name::to_string),
-        actions: token.actions.bits(),
+        actions: token.actions.bits() | if is_access_key { ACCESS_KEY_BIT } else { 0 },
         repositories: token.repositories.into_iter().map(String::from).collect(),
         created_ms: now_ms(),
         expires_ms: token.expires_ms,
@@ -353,7 +369,8 @@ fn tokens(authority: &Authority) -> Result<Answer, AuthorityError> {
         let used = rows.get_sound(&TOKEN_USES, &name)?;
         tokens.push(TokenSeen {
             owner: row.owner,
-            actions: Actions::of_bits(row.actions).unwrap_or_default(),
+            actions: Actions::of_bits(row.actions & !ACCESS_KEY_BIT).unwrap_or_default(),
+            access_key: (row.actions & ACCESS_KEY_BIT != 0).then(|| access_key::id(&row.secret)),
             repositories: row.repositories,
             expires_ms: row.expires_ms,
             used_ms: used.map(|used| used.used_ms),
@@ -386,10 +403,13 @@ fn behind_all(rows: &impl Rows) -> Result<u32, AuthorityError> {
 }
 
 /// What would be decided. A group stands for an account that is in it and in no other.
-fn test(authority: &Authority, who: &Who, action: Action, repository: &RepositoryName) -> Decision {
+fn test(authority: &Authority, who: &Who, action: Action, subject: Subject<'_>) -> Decision {
     let directory = authority.directory();
     // Metrics are the server's.
-    let on = (action != Action::Metrics).then_some(repository);
+    let on = match action {
+        Action::Metrics => Subject::Server,
+        _ => subject,
+    };
     let decide = |asking| directory.policy.decide(asking, action, on);
     let ask = |principal: Option<Principal>| match principal {
         Some(principal) if principal.is_still(&directory) => {

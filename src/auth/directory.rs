@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::access_key;
 use super::htpasswd::Htpasswd;
 use super::identity::stamp_of;
 use super::name::Name;
-use super::policy::{Action, Actions, NumberedRule, Policy, Rule, covers};
-use super::tables::{ACCOUNTS, POLICY, PolicyRow, RuleNumber, TOKENS, TokenRow};
+use super::policy::{Action, Actions, NumberedRule, Policy, Rule, Subject, covers};
+use super::tables::{ACCESS_KEY_BIT, ACCOUNTS, POLICY, PolicyRow, RuleNumber, TOKENS, TokenRow};
 use super::token;
 use crate::ghostbay::catalog::{CatalogError, Rows};
-use crate::oci::{Pattern, RepositoryName};
+use crate::oci::Pattern;
 
 /// What is known of an account.
 pub(super) struct Account {
@@ -40,8 +41,10 @@ impl Account {
 
 /// What is known of a token.
 pub(super) struct Token {
-    /// SHA-256 of its secret.
+    /// SHA-256 of its secret, or what the secret of an access key is derived from.
     pub secret: [u8; 32],
+    /// Whether it is an access key, and no secret to be shown.
+    pub is_access_key: bool,
     /// The account that it was made for.
     pub owner: Option<Name>,
     actions: Actions,
@@ -54,8 +57,9 @@ impl Token {
     fn read(row: TokenRow) -> Option<Self> {
         Some(Token {
             secret: row.secret,
+            is_access_key: row.actions & ACCESS_KEY_BIT != 0,
             owner: row.owner.map(|owner| owner.parse()).transpose().ok()?,
-            actions: Actions::of_bits(row.actions)?,
+            actions: Actions::of_bits(row.actions & !ACCESS_KEY_BIT)?,
             repositories: row
                 .repositories
                 .iter()
@@ -71,10 +75,17 @@ impl Token {
         self.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms)
     }
 
+    /// Whether it can be used at that time: that of an account that is gone or switched off cannot.
+    pub fn is_good(&self, directory: &Directory, now_ms: u64) -> bool {
+        let accounts = &directory.accounts;
+        let usable = |owner| accounts.get(owner).is_some_and(|it: &Account| !it.disabled);
+        self.holds(now_ms) && self.owner.as_ref().is_none_or(usable)
+    }
+
     /// Whether it was made for that.
-    pub fn covers(&self, action: Action, repository: Option<&RepositoryName>) -> bool {
+    pub fn covers(&self, action: Action, subject: Subject<'_>) -> bool {
         let mut patterns = self.repositories.iter();
-        self.actions.has(action) && patterns.any(|it| covers(it, repository))
+        self.actions.has(action) && patterns.any(|it| covers(it, subject))
     }
 }
 
@@ -85,6 +96,8 @@ pub(super) struct Directory {
     pub tokens: HashMap<Name, Token>,
     /// Their names, by the hashes of their secrets.
     pub secrets: HashMap<[u8; 32], Name>,
+    /// The names of those that are access keys, by their ids.
+    pub access_keys: HashMap<String, Name>,
     /// The accounts.
     pub accounts: HashMap<Name, Account>,
     /// A hash of every cost that there is among theirs.
@@ -120,13 +133,17 @@ impl Directory {
             accounts.insert(name.clone(), Account::of_file(hash));
         }
         let (mut tokens, mut secrets) = (HashMap::new(), HashMap::new());
+        let mut access_keys = HashMap::new();
         for row in rows.scan_sound(&TOKENS, &[], None)? {
             let (name, row) = row?;
             let Some(token) = Token::read(row) else {
                 tracing::error!(token = %name, "a token cannot be read, and counts as none");
                 continue;
             };
-            secrets.insert(token.secret, name.clone());
+            match token.is_access_key {
+                true => drop(access_keys.insert(access_key::id(&token.secret), name.clone())),
+                false => drop(secrets.insert(token.secret, name.clone())),
+            }
             tokens.insert(name, token);
         }
         let kept = match rules(rows) {
@@ -145,6 +162,7 @@ impl Directory {
             costs: costs(accounts.values().map(|account| account.password.as_str())),
             tokens,
             secrets,
+            access_keys,
             accounts,
             policy: Policy { configured, kept },
         })

@@ -9,7 +9,7 @@ use super::bearer::{SignError, Signed};
 use super::directory::Directory;
 use super::issuers::External;
 use super::name::Name;
-use super::policy::{Action, Actions, Asking, Decision, Reason};
+use super::policy::{Action, Actions, Asking, Decision, Reason, Subject};
 use super::scope::Scope;
 use crate::oci::RepositoryName;
 
@@ -97,38 +97,26 @@ impl Principal {
                 account.is_some_and(|it| !it.disabled && it.stamp == *stamp)
             }
             Principal::Token { name, stamp } => directory.tokens.get(name).is_some_and(|token| {
-                stamp_of(&token.secret) == *stamp
-                    && token.holds(now_ms())
-                    && token.owner.as_ref().is_none_or(|owner| {
-                        directory
-                            .accounts
-                            .get(owner)
-                            .is_some_and(|owner| !owner.disabled)
-                    })
+                stamp_of(&token.secret) == *stamp && token.is_good(directory, now_ms())
             }),
         }
     }
 
     /// What it may do, whether or not it still is what it was.
-    pub fn decide(
-        &self,
-        directory: &Directory,
-        action: Action,
-        repository: Option<&RepositoryName>,
-    ) -> Decision {
+    pub fn decide(&self, directory: &Directory, action: Action, subject: Subject<'_>) -> Decision {
         let policy = &directory.policy;
         match self {
-            Principal::Anonymous => policy.decide(Asking::Anonymous, action, repository),
+            Principal::Anonymous => policy.decide(Asking::Anonymous, action, subject),
             Principal::Account { name, .. } => match directory.accounts.get(name) {
                 None => Decision::deny(Reason::Gone),
                 Some(account) => {
                     let asking = Asking::User(Some(name), &account.groups, None);
-                    policy.decide(asking, action, repository)
+                    policy.decide(asking, action, subject)
                 }
             },
-            Principal::Token { name, .. } => token(directory, name, action, repository),
+            Principal::Token { name, .. } => token(directory, name, action, subject),
             Principal::External(external) => {
-                policy.decide(Asking::Roles(&external.roles), action, repository)
+                policy.decide(Asking::Roles(&external.roles), action, subject)
             }
         }
     }
@@ -146,21 +134,16 @@ impl fmt::Display for Principal {
 }
 
 /// What a token may do: what it was made for, no more than its owner, and nothing that a rule denies.
-fn token(
-    directory: &Directory,
-    name: &Name,
-    action: Action,
-    repository: Option<&RepositoryName>,
-) -> Decision {
+fn token(directory: &Directory, name: &Name, action: Action, subject: Subject<'_>) -> Decision {
     let Some(token) = directory.tokens.get(name) else {
         return Decision::deny(Reason::Gone);
     };
-    if !token.covers(action, repository) {
+    if !token.covers(action, subject) {
         return Decision::deny(Reason::OutsideToken);
     }
     let policy = &directory.policy;
     let Some(owner) = &token.owner else {
-        let explicit = policy.explicit(Asking::Token(name), action, repository);
+        let explicit = policy.explicit(Asking::Token(name), action, subject);
         return explicit.unwrap_or(Decision::allow(Reason::Token));
     };
     let Some(account) = directory.accounts.get(owner) else {
@@ -168,12 +151,12 @@ fn token(
     };
     // With the rules on the token itself, which can take away, and without, so that none can give.
     let by_token = Asking::User(Some(owner), &account.groups, Some(name));
-    let decision = policy.decide(by_token, action, repository);
+    let decision = policy.decide(by_token, action, subject);
     match decision.allowed {
         false => decision,
         true => {
             let alone = Asking::User(Some(owner), &account.groups, None);
-            policy.decide(alone, action, repository)
+            policy.decide(alone, action, subject)
         }
     }
 }
@@ -218,7 +201,7 @@ impl Identity {
 
     /// Whether they may do that, and why.
     pub fn decide(&self, action: Action, repository: &RepositoryName) -> Decision {
-        let decision = self.decide_unscoped(action, Some(repository));
+        let decision = self.decide_unscoped(action, repository.into());
         let scope = self.known.as_ref().and_then(|known| known.scope.as_ref());
         match scope {
             Some(scope) if decision.allowed && !scope.covers(action, repository) => {
@@ -229,14 +212,14 @@ impl Identity {
     }
 
     /// As [`Identity::decide`], whatever their signed token is for.
-    fn decide_unscoped(&self, action: Action, repository: Option<&RepositoryName>) -> Decision {
+    fn decide_unscoped(&self, action: Action, subject: Subject<'_>) -> Decision {
         let Some(known) = &self.known else {
             return Decision::allow(Reason::Open);
         };
         let directory = known.authority.directory();
         match known.principal.is_still(&directory) {
             false => Decision::deny(Reason::Gone),
-            true => known.principal.decide(&directory, action, repository),
+            true => known.principal.decide(&directory, action, subject),
         }
     }
 
@@ -258,12 +241,21 @@ impl Identity {
         decision
     }
 
+    /// Whether they may do that with an object, named `s3:BUCKET/KEY`. No signed token is for that.
+    pub fn decide_object(&self, action: Action, object: &str) -> Decision {
+        let is_scoped = self.known.as_ref().is_some_and(|it| it.scope.is_some());
+        match is_scoped {
+            true => Decision::deny(Reason::OutsideScope),
+            false => self.decide_unscoped(action, Subject::Object(object)),
+        }
+    }
+
     /// Whether they may read the figures of the server. No signed token is for that.
     pub fn decide_metrics(&self) -> Decision {
         let is_scoped = self.known.as_ref().is_some_and(|it| it.scope.is_some());
         match is_scoped {
             true => Decision::deny(Reason::OutsideScope),
-            false => self.decide_unscoped(Action::Metrics, None),
+            false => self.decide_unscoped(Action::Metrics, Subject::Server),
         }
     }
 
@@ -286,7 +278,8 @@ impl Identity {
     /// Whether the catalogue shows them the repository. A token for the catalogue is for all that they
     /// may pull.
     pub fn may_see(&self, repository: &RepositoryName) -> bool {
-        self.decide_unscoped(Action::Pull, Some(repository)).allowed
+        self.decide_unscoped(Action::Pull, repository.into())
+            .allowed
     }
 
     /// A token for what of the scope they may do; `None` where login is switched off, and for whoever

@@ -8,12 +8,13 @@
 //! * [`ClientCertificate`]: whoever shows one instead of a password
 //! * `throttle`: who fails to log in waits; [`rate`]: so many a while for each of many
 //! * [`issuers`]: others whose word counts, such as a CI; `vouched`: who comes by it
-//! * [`token`]: secrets for machines; `bearer`, [`scope`], `keyring`: signed tokens of a few minutes
+//! * [`token`]: secrets for machines; [`access_key`]: those that requests are signed with; `bearer`, [`scope`], `keyring`: signed tokens of a few minutes
 //! * `initial`, `secret`: what is made up, and where it lies
 //! * [`command`]: what an operator may ask; [`tables`]: what is kept
 //!
 //! SECURITY.md says which test holds which of the cases that have broken other registries.
 
+pub mod access_key;
 mod authority;
 mod bearer;
 mod certificate;

@@ -19,7 +19,7 @@ pub struct AuthService {
 #[derive(Debug)]
 enum Mode {
     Closed,
-    Open,
+    Open(Option<Arc<Authority>>),
     Login(Arc<Authority>),
 }
 
@@ -62,7 +62,17 @@ impl AuthService {
 
     /// A service that permits everything to everybody: login is switched off.
     pub fn open() -> Self {
-        AuthService { mode: Mode::Open }
+        AuthService {
+            mode: Mode::Open(None),
+        }
+    }
+
+    /// The same, which knows the access keys of a store: a request that is signed has to be signed well
+    /// also where everything is permitted.
+    pub fn open_with(authority: Arc<Authority>) -> Self {
+        AuthService {
+            mode: Mode::Open(Some(authority)),
+        }
     }
 
     /// A service that goes by the accounts and the policy of a store.
@@ -76,7 +86,7 @@ impl AuthService {
     fn authority(&self) -> Result<Option<&Arc<Authority>>, AuthError> {
         match &self.mode {
             Mode::Closed => Err(AuthError::Unauthenticated),
-            Mode::Open => Ok(None),
+            Mode::Open(_) => Ok(None),
             Mode::Login(authority) => Ok(Some(authority)),
         }
     }
@@ -168,6 +178,48 @@ impl AuthService {
         };
         let known = authority.vouched_for(token, from).await;
         known.map(Identity::by_login)
+    }
+
+    /// The secret of an access key that holds, and who signs with it.
+    pub fn access_key(&self, id: &str) -> Option<(String, Identity)> {
+        match &self.mode {
+            Mode::Closed | Mode::Open(None) => None,
+            Mode::Open(Some(authority)) => {
+                let (secret, _) = authority.access_key(id)?;
+                Some((secret, Identity::everything()))
+            }
+            Mode::Login(authority) => {
+                let (secret, principal) = authority.access_key(id)?;
+                Some((secret, Identity::of(authority.clone(), principal)))
+            }
+        }
+    }
+
+    fn keys(&self) -> Option<&Arc<Authority>> {
+        match &self.mode {
+            Mode::Closed => None,
+            Mode::Open(authority) => authority.as_ref(),
+            Mode::Login(authority) => Some(authority),
+        }
+    }
+
+    /// Whether a signature by that access key may be tried from there, or has to wait for so long.
+    pub fn admit_signature(&self, id: &str, from: Option<IpAddr>) -> Result<(), Duration> {
+        let keys = self.keys();
+        keys.map_or(Ok(()), |authority| authority.throttle.admit(from, id))
+    }
+
+    /// Notes what a signature by that access key came to.
+    pub fn signed(&self, id: &str, from: Option<IpAddr>, is_good: bool) {
+        let Some(authority) = self.keys() else { return };
+        match is_good {
+            true => authority.access_key_used(id),
+            // Of ids that are no access key's nothing is kept but where they came from.
+            false => {
+                let known = authority.access_key(id).is_some();
+                authority.throttle.failed(from, Some(id).filter(|_| known));
+            }
+        }
     }
 
     /// Whether tokens are made here, so that clients are to ask for one.

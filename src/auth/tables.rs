@@ -92,6 +92,10 @@ impl Value for PolicyRow {
     const LAYOUT: &'static str = "rule text";
 }
 
+/// The bit of a token's actions that makes it an access key: what is kept as its secret is random, and the
+/// secret is derived from it. A build that knows no access keys takes such a token for none.
+pub const ACCESS_KEY_BIT: u8 = 64;
+
 /// A token.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
 pub struct TokenRow {
@@ -100,10 +104,11 @@ pub struct TokenRow {
     /// The account that it was made for, and never may do more than; without one it may do what it
     /// was made for, unless a rule denies it.
     pub owner: Option<String>,
-    /// What it was made for, as bits: 1 pull, 2 push-new, 4 overwrite, 8 delete, 16 admin, 32 metrics.
-    /// The layout below lacks the last: the page of schema version 4 was written of it, and is frozen.
+    /// What it was made for, as bits: 1 pull, 2 push-new, 4 overwrite, 8 delete, 16 admin, 32 metrics; and
+    /// [`ACCESS_KEY_BIT`]. The layout below lacks the last two: the page of schema version 4 was written of
+    /// it, and is frozen.
     pub actions: u8,
-    /// The patterns of repositories that it was made for.
+    /// The patterns of repositories and objects that it was made for.
     pub repositories: Vec<String>,
     /// When it was made.
     pub created_ms: u64,

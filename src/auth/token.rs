@@ -60,13 +60,8 @@ impl Authority {
         let directory = self.directory();
         let hash = hash(secret);
         let name = directory.secrets.get(&hash)?;
-        let token = directory.tokens.get(name)?;
-        if !token.holds(now_ms()) {
+        if !directory.tokens.get(name)?.is_good(&directory, now_ms()) {
             return None;
-        }
-        // That of an account that is gone or switched off is none.
-        if let Some(owner) = &token.owner {
-            directory.accounts.get(owner).filter(|it| !it.disabled)?;
         }
         self.uses.note(name);
         Some((name.clone(), hash))

@@ -7,9 +7,10 @@ use clap::Subcommand;
 
 use super::user::ask;
 use crate::auth::command::{Answer, Command};
+use crate::auth::policy::Named;
 use crate::auth::{Action, Actions, Effect, Rule, Who};
 use crate::config::Config;
-use crate::oci::{Pattern, RepositoryName};
+use crate::oci::Pattern;
 
 /// `drift policy ...`
 #[derive(Debug, Subcommand)]
@@ -20,7 +21,7 @@ pub enum PolicyCommand {
         who: Who,
         /// What they may do
         actions: Actions,
-        /// With which repositories
+        /// With which repositories; or with which objects, as s3:BUCKET/KEY
         repositories: Pattern,
         /// They may not
         #[arg(long)]
@@ -42,8 +43,8 @@ pub enum PolicyCommand {
         who: Who,
         /// What they want to do
         action: Action,
-        /// With which repository
-        repository: RepositoryName,
+        /// With which repository, or which object as s3:BUCKET/KEY
+        named: Named,
     },
 }
 
@@ -70,11 +71,7 @@ pub fn run(config: &Config, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
         }
         PolicyCommand::List => Command::ListRules,
         PolicyCommand::Rm { number } => Command::RemoveRule(number),
-        PolicyCommand::Test {
-            who,
-            action,
-            repository,
-        } => Command::Test(who, action, repository),
+        PolicyCommand::Test { who, action, named } => Command::Test(who, action, named),
     };
     match ask(config, command)? {
         Answer::Done => {}
@@ -95,7 +92,7 @@ pub fn run(config: &Config, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
             println!("{word}: {}", decision.reason);
             return Ok(code);
         }
-        Answer::Users(_) | Answer::Tokens(_) | Answer::Key(_) => {
+        Answer::Users(_) | Answer::Tokens(_) | Answer::Key(_) | Answer::AccessKey(_) => {
             bail!("the server's answer is not understood")
         }
     }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::moment::shown;
 use super::user::ask;
+use crate::auth::access_key::NewAccessKey;
 use crate::auth::command::{Answer, Command, NewToken, TokenSeen};
 use crate::auth::{Actions, Name, token};
 use crate::config::Config;
@@ -16,7 +17,7 @@ use crate::oci::Pattern;
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
     /// Make a token, and print it: this once, since it is kept as a hash alone. It goes where a
-    /// password goes, with any name
+    /// password goes, with any name. With --s3, make an access key, and print its two parts
     Create(CreateArgs),
     /// List all tokens
     List,
@@ -31,13 +32,25 @@ pub enum TokenCommand {
 #[derive(Args, Debug)]
 pub struct CreateArgs {
     /// Its name
-    name: Name,
-    /// What it is for, such as pull,push
-    #[arg(long)]
-    actions: Actions,
-    /// A repository or a pattern that it is for; may be given again
-    #[arg(long = "repository", value_name = "PATTERN", required = true)]
+    #[arg(required_unless_present = "s3")]
+    name: Option<Name>,
+    /// What it is for, such as pull,push; an access key is for everything, if nothing is said
+    #[arg(long, required_unless_present = "s3")]
+    actions: Option<Actions>,
+    /// A repository or a pattern that it is for, or objects as s3:BUCKET/KEY; may be given again. An
+    /// access key is for all, if none is
+    #[arg(
+        long = "repository",
+        value_name = "PATTERN",
+        required_unless_present = "s3"
+    )]
     repositories: Vec<Pattern>,
+    /// An access key for the S3 endpoint
+    #[arg(long)]
+    s3: bool,
+    /// Print what was made as JSON
+    #[arg(long, requires = "s3")]
+    json: bool,
     /// The account that it is for, and never may do more than
     #[arg(long, value_name = "NAME")]
     user: Option<Name>,
@@ -48,13 +61,17 @@ pub struct CreateArgs {
 
 pub fn run(config: &Config, asked: TokenCommand) -> anyhow::Result<()> {
     match asked {
+        TokenCommand::Create(args) if args.s3 => create_access_key(config, args)?,
         TokenCommand::Create(args) => {
+            let (Some(name), Some(actions)) = (args.name, args.actions) else {
+                bail!("a token has a name and is for some actions");
+            };
             let secret = token::new_secret()?;
             let token = NewToken {
-                name: args.name,
+                name,
                 secret: token::hash(&secret),
                 owner: args.user,
-                actions: args.actions,
+                actions,
                 repositories: args.repositories,
                 expires_ms: end(&args.expires)?,
             };
@@ -68,6 +85,41 @@ pub fn run(config: &Config, asked: TokenCommand) -> anyhow::Result<()> {
         TokenCommand::Revoke { name } => {
             ask(config, Command::RevokeToken(name))?;
         }
+    }
+    Ok(())
+}
+
+/// What an access key is for if nothing is said: whatever its account may.
+const EVERYTHING: [&str; 2] = ["s3:**", "**"];
+
+fn create_access_key(config: &Config, args: CreateArgs) -> anyhow::Result<()> {
+    let subjects = match args.repositories.is_empty() {
+        true => EVERYTHING
+            .map(str::parse)
+            .into_iter()
+            .collect::<Result<_, _>>()?,
+        false => args.repositories,
+    };
+    let asked = NewAccessKey {
+        name: args.name,
+        owner: args.user,
+        actions: args.actions.unwrap_or(Actions::ALL),
+        subjects,
+        expires_ms: end(&args.expires)?,
+    };
+    let Answer::AccessKey(made) = ask(config, Command::CreateAccessKey(asked))? else {
+        bail!("the server's answer is not understood");
+    };
+    match args.json {
+        true => println!(
+            "{}",
+            serde_json::json!({
+                "name": made.name.as_str(),
+                "access_key": made.access_key,
+                "secret_key": made.secret_key,
+            })
+        ),
+        false => println!("{}\n{}", made.access_key, made.secret_key),
     }
     Ok(())
 }
@@ -94,9 +146,13 @@ fn print(token: &TokenSeen) {
         .owner
         .as_ref()
         .map_or("-".to_owned(), |owner| format!("user:{owner}"));
+    let access_key = token
+        .access_key
+        .as_ref()
+        .map_or(String::new(), |id| format!("  access key {id}"));
     let moment = |at_ms: Option<u64>| at_ms.map_or("never".to_owned(), shown);
     println!(
-        "{}  {owner}  {}  {}  expires {}  used {}",
+        "{}  {owner}  {}  {}  expires {}  used {}{access_key}",
         token.name,
         token.actions,
         token.repositories.join(" "),

@@ -18,6 +18,7 @@ mod quota;
 mod registry;
 mod retention;
 mod rules;
+mod s3;
 mod scalar;
 mod server;
 mod storage;
@@ -40,6 +41,7 @@ pub use logging::{LogFormat, LoggingConfig};
 pub use quota::{QuotaConfig, QuotaRule};
 pub use registry::{MissingReferences, RegistryConfig};
 pub use retention::{RetentionConfig, RetentionRule};
+pub use s3::{LifecycleConfig, S3Config};
 pub use scalar::Share;
 pub use server::ServerConfig;
 pub use storage::{Backend, StorageConfig};
@@ -70,6 +72,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// `[audit]`: who did what, written down.
     pub audit: AuditConfig,
+    /// `[s3]`: the endpoint for objects.
+    pub s3: S3Config,
     /// `[gc]`: when what nothing refers to goes.
     pub gc: GcConfig,
     /// `[backup]`: copies of the index on a schedule.
@@ -124,6 +128,7 @@ impl Config {
         self.retention.check()?;
         self.backup.check()?;
         self.gc.check()?;
+        self.s3.check(&self.server, &self.storage.bucket)?;
         self.audit.check()?;
         self.auth.check(&self.server)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 use super::{rules, scalar};
@@ -33,20 +33,14 @@ pub struct RetentionRule {
     #[serde(default)]
     pub keep_semver: Option<u32>,
     /// What was pulled or pushed within this time.
-    #[serde(default, deserialize_with = "duration_or_unset")]
+    #[serde(default, deserialize_with = "scalar::duration_or_unset")]
     pub keep_pulled_within: Option<Duration>,
     /// Tags that one of these patterns fits.
     #[serde(default)]
     pub keep_tags: Vec<Pattern>,
     /// How long manifests without a tag stay; for ever if unset.
-    #[serde(default, deserialize_with = "duration_or_unset")]
+    #[serde(default, deserialize_with = "scalar::duration_or_unset")]
     pub delete_untagged_after: Option<Duration>,
-}
-
-fn duration_or_unset<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    scalar::duration::deserialize(deserializer).map(Some)
 }
 
 impl Default for RetentionConfig {

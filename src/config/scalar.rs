@@ -262,6 +262,13 @@ pub mod share {
     }
 }
 
+/// Reads a length of time that need not be there.
+pub fn duration_or_unset<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration::deserialize(deserializer).map(Some)
+}
+
 /// A length of time as text with a unit: `"30s"`, `"500ms"`, `"1m 30s"`.
 pub mod duration {
     use super::*;

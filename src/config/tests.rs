@@ -133,6 +133,13 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
                 "DRIFT_IMMUTABLE_RULES",
                 "[{ repositories = \"**\", tags = \"v*\" }]",
             ),
+            ("DRIFT_S3_ENABLED", "true"),
+            ("DRIFT_S3_PORT", "6002"),
+            ("DRIFT_S3_REGION", "eu-central-1"),
+            (
+                "DRIFT_S3_LIFECYCLE",
+                "[{ bucket = \"tmp\", prefix = \"a/\", expire_after = \"1day\", abort_after = \"2h\" }]",
+            ),
             ("DRIFT_AUTH_ENABLED", "false"),
             ("DRIFT_AUDIT_ENABLED", "true"),
             ("DRIFT_AUDIT_FILE", "/var/log/drift"),
@@ -280,6 +287,17 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             keep: 3,
             rows: 9,
             detail: crate::audit::Detail::Everything,
+        },
+        s3: S3Config {
+            enabled: true,
+            port: 6002,
+            region: "eu-central-1".to_owned(),
+            lifecycle: vec![LifecycleConfig {
+                bucket: "tmp".to_owned(),
+                prefix: "a/".to_owned(),
+                expire_after: Some(Duration::from_secs(24 * 60 * 60)),
+                abort_after: Some(Duration::from_secs(2 * 60 * 60)),
+            }],
         },
         gc: GcConfig {
             interval: Duration::from_secs(5),

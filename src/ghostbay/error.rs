@@ -46,6 +46,9 @@ pub enum StorageError {
         /// What does not fit.
         reason: String,
     },
+    /// A condition that the caller set does not hold.
+    #[error("{0}")]
+    Unwanted(Arc<dyn std::error::Error + Send + Sync>),
     /// What was to be read whole was replaced each time before its end.
     #[error("{what} {key:?} was replaced while it was read; try again")]
     Changing {

@@ -59,6 +59,7 @@ pub mod salvage;
 pub mod schedule;
 mod sessions;
 pub mod sim;
+pub mod terms;
 pub mod uploads;
 
 pub use clock::now_ms;

@@ -16,7 +16,7 @@ use super::audit::{Trail, Watch};
 use super::challenge::Challenge;
 use super::error::{ApiError, TooNarrow};
 use super::metrics::{self, Limit};
-use super::middleware::{Actor, Target, observe};
+use super::middleware::{Actor, Surface, Target, observed};
 use super::query::Query;
 use super::router::{Need, Route, TOKEN_PATH};
 use super::transport::Peer;
@@ -32,23 +32,21 @@ pub fn embeddable(api: Api) -> Router {
         true => Router::new().route(TOKEN_PATH, any(serve)),
         false => Router::new(),
     };
-    router
+    let router = router
         .route("/healthz", any(serve))
         .route("/readyz", any(serve))
         .route("/v2", any(serve))
         .route("/v2/", any(serve))
         .route("/v2/{*rest}", any(serve))
-        .with_state(api)
-        .layer(axum::middleware::from_fn_with_state(metrics, observe))
+        .with_state(api);
+    observed(router, metrics, Surface::Registry)
 }
 
 /// The API alone on a port: whatever else is asked for is told that it is not there.
 pub fn standalone(api: Api) -> Router {
     let metrics = api.metrics.clone();
-    Router::new()
-        .fallback(serve)
-        .with_state(api)
-        .layer(axum::middleware::from_fn_with_state(metrics, observe))
+    let router = Router::new().fallback(serve).with_state(api);
+    observed(router, metrics, Surface::Registry)
 }
 
 async fn serve(State(api): State<Api>, mut request: Request) -> Response {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -29,6 +30,21 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header with the digest of what an answer is about (distribution-spec, "Pulling blobs").
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// Which API a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// The registry's, with what stands beside it.
+    Registry,
+    /// The S3 endpoint's, whose paths are names of buckets and keys.
+    S3,
+}
+
+/// The router with all that is around every request.
+pub fn observed(router: Router, metrics: Arc<Metrics>, surface: Surface) -> Router {
+    let observer = (metrics, surface);
+    router.layer(axum::middleware::from_fn_with_state(observer, observe))
+}
+
 /// What the path of a request came to, as an extension of the request.
 pub type Target = Result<Route, RouteError>;
 
@@ -44,22 +60,28 @@ pub struct RequestId(pub Uuid);
 const PATH_CHARS_MAX: usize = 512;
 
 /// Gives the request an id, reads its path, runs it, and logs it when its answer has ended.
-pub async fn observe(
-    State(metrics): State<Arc<Metrics>>,
+async fn observe(
+    State((metrics, surface)): State<(Arc<Metrics>, Surface)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let id = Uuid::new_v4();
-    let target: Target = Route::parse(request.uri().path());
+    let target: Option<Target> = match surface {
+        Surface::Registry => Some(Route::parse(request.uri().path())),
+        Surface::S3 => None,
+    };
     let received = Arc::new(AtomicU64::new(0));
     let mut record = Record::new(
         id,
         &request,
-        target.as_ref().ok(),
+        target.as_ref().and_then(|target| target.as_ref().ok()),
+        surface,
         received.clone(),
         metrics,
     );
-    request.extensions_mut().insert(target);
+    if let Some(target) = target {
+        request.extensions_mut().insert(target);
+    }
     request.extensions_mut().insert(RequestId(id));
     let is_head = request.method() == Method::HEAD;
     let request = request.map(|body| {
@@ -137,6 +159,7 @@ impl Record {
         id: Uuid,
         request: &Request,
         route: Option<&Route>,
+        surface: Surface,
         received: Arc<AtomicU64>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -152,7 +175,10 @@ impl Record {
             digest: route.and_then(|route| Some(route.digest()?.to_string())),
             who: None,
             is_probe: route.is_some_and(Route::is_probe),
-            route: route.map_or("none", Route::kind),
+            route: match surface {
+                Surface::Registry => route.map_or("none", Route::kind),
+                Surface::S3 => "s3",
+            },
             metrics,
             status: None,
             received,

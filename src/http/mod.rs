@@ -41,6 +41,7 @@ use crate::registry::Registry;
 pub use dispatch::{embeddable, standalone};
 pub use limits::{Limits, RequestLimits};
 pub use metrics::Metrics;
+pub use middleware::{RequestId, Surface, observed};
 pub use origin::OriginOptions;
 
 /// Asks the store whether it can serve.

@@ -44,6 +44,7 @@ pub mod undone;
 mod unreferenced;
 mod uploads;
 pub mod usage;
+pub mod view;
 pub mod why;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! What has broken other registries, tried on this one: the program itself, over real sockets.
 //! `src/auth/SECURITY.md` says which test holds which case.
 
+#[path = "../support/s3.rs"]
+mod s3_client;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -27,5 +29,8 @@ mod oidc_keys;
 mod oracle;
 mod place;
 mod rights;
+mod s3;
+mod s3_registry;
+mod s3_streams;
 mod spellings;
 mod tokens;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::rule::{Effect, Rule};
+use super::subject::{OBJECTS_PREFIX, Subject};
 use super::who::{Asking, Who};
-use crate::oci::RepositoryName;
 
 /// The group whose accounts may do everything that no rule denies.
 pub const ADMINISTRATORS: &str = "admins";
@@ -109,14 +109,9 @@ impl Decision {
 }
 
 impl Policy {
-    /// Whether they may do that with a repository, or `None`: with the server.
-    pub fn decide(
-        &self,
-        asking: Asking<'_>,
-        action: Action,
-        repository: Option<&RepositoryName>,
-    ) -> Decision {
-        if let Some(decision) = self.explicit(asking, action, repository) {
+    /// Whether they may do that.
+    pub fn decide(&self, asking: Asking<'_>, action: Action, subject: Subject<'_>) -> Decision {
+        if let Some(decision) = self.explicit(asking, action, subject) {
             return decision;
         }
         match asking {
@@ -132,12 +127,12 @@ impl Policy {
         &self,
         asking: Asking<'_>,
         action: Action,
-        repository: Option<&RepositoryName>,
+        subject: Subject<'_>,
     ) -> Option<Decision> {
         let Some(kept) = &self.kept else {
             return Some(Decision::deny(Reason::Unreadable));
         };
-        let fits = |rule: &Rule| rule.fits(asking, action, repository);
+        let fits = |rule: &Rule| rule.fits(asking, action, subject);
         let decided = |rule: &Rule, reason| match rule.effect {
             Effect::Allow => Decision::allow(reason),
             Effect::Deny => Decision::deny(reason),
@@ -150,12 +145,14 @@ impl Policy {
         Some(decided(rule, Reason::Kept(*number, rule.clone())))
     }
 
-    /// Whether somebody who has not logged in may pull anything at all, for all that the rules say.
+    /// Whether somebody who has not logged in may pull from any repository at all, for all that the rules
+    /// say.
     pub fn admits_strangers(&self) -> bool {
         let kept = self.kept.iter().flatten().map(|kept| &kept.rule);
         self.configured.iter().chain(kept).any(|rule| {
             rule.effect == Effect::Allow
                 && rule.actions.has(Action::Pull)
+                && !rule.repositories.as_str().starts_with(OBJECTS_PREFIX)
                 && matches!(rule.who, Who::Anonymous | Who::Everybody)
         })
     }
@@ -165,6 +162,7 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::auth::Name;
+    use crate::oci::RepositoryName;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -207,7 +205,8 @@ mod tests {
             (stranger, Action::Pull, "prod/db", true, "policy rule 30"),
             (stranger, Action::PushNew, "other", false, "no rule"),
         ] {
-            let decision = policy.decide(asking, action, Some(&repository.parse().unwrap()));
+            let repository: RepositoryName = repository.parse().unwrap();
+            let decision = policy.decide(asking, action, (&repository).into());
             assert_eq!(decision.allowed, allowed, "{action} {repository}");
             let said = decision.reason.to_string();
             assert!(said.starts_with(reason), "{said}");
@@ -222,7 +221,8 @@ mod tests {
         };
         let (root, groups) = (name("root"), [name(ADMINISTRATORS)]);
         let asking = Asking::User(Some(&root), &groups, None);
-        let decision = policy.decide(asking, Action::Pull, Some(&"a".parse().unwrap()));
+        let repository: RepositoryName = "a".parse().unwrap();
+        let decision = policy.decide(asking, Action::Pull, (&repository).into());
         assert_eq!(decision, Decision::deny(Reason::Unreadable));
     }
 }

@@ -1,4 +1,4 @@
-//! One rule: who may, or may not, do what with which repositories.
+//! One rule: who may, or may not, do what with which repositories or objects.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Actions, ActionsError};
+use super::subject::{Subject, covers};
 use super::who::{Asking, Who, WhoError};
-use crate::oci::{Pattern, PatternError, RepositoryName};
+use crate::oci::{Pattern, PatternError};
 
 /// What a rule decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -31,33 +32,16 @@ pub struct Rule {
     pub who: Who,
     /// What they want to do.
     pub actions: Actions,
-    /// The repositories.
+    /// The repositories; or the objects, with `s3:` before it.
     pub repositories: Pattern,
 }
 
 impl Rule {
-    /// Whether it decides about that; about the server as a whole, which `None` is, only if it is for all
-    /// repositories.
-    pub fn fits(
-        &self,
-        asking: Asking<'_>,
-        action: Action,
-        repository: Option<&RepositoryName>,
-    ) -> bool {
-        self.actions.has(action) && self.who.is(asking) && covers(&self.repositories, repository)
+    /// Whether it decides about that.
+    pub fn fits(&self, asking: Asking<'_>, action: Action, subject: Subject<'_>) -> bool {
+        self.actions.has(action) && self.who.is(asking) && covers(&self.repositories, subject)
     }
 }
-
-/// Whether a pattern is for a repository, or for all of them.
-pub fn covers(pattern: &Pattern, repository: Option<&RepositoryName>) -> bool {
-    match repository {
-        Some(name) => pattern.fits(name.as_str()),
-        None => pattern.as_str() == ALL_REPOSITORIES,
-    }
-}
-
-/// The pattern of all repositories.
-const ALL_REPOSITORIES: &str = "**";
 
 /// Text that is no rule.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -120,6 +104,7 @@ mod tests {
             "allow group:dev pull,push-new team/**",
             "deny everybody delete {prod,live}/*",
             "allow anonymous pull **",
+            "allow user:backup pull,push-new s3:backups/**",
         ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }

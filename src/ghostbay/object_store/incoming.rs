@@ -1,18 +1,18 @@
 //! Receiving the content of an object or of a part.
 
-use std::collections::HashMap;
-
 use md5::{Digest as _, Md5};
 
 use crate::digest::{Digest, Hasher};
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::ghostbay::clock::now_ms;
+use crate::ghostbay::engine::ObjectInfo;
 use crate::ghostbay::error::StorageError;
 use crate::ghostbay::ingest::{Commit, Ended, Ending, Receive};
-use crate::ghostbay::multipart::{self, MultipartKey, PARTS, PartKey, PartRow, hex};
-use crate::ghostbay::objects::{self, ObjectKey, ObjectRow};
+use crate::ghostbay::multipart::{self, MULTIPART, MultipartKey, PARTS, PartKey, PartRow, hex};
+use crate::ghostbay::objects::{self, BUCKETS, OBJECTS, ObjectKey, ObjectRow};
 use crate::ghostbay::pack::Extent;
 use crate::ghostbay::pack::accounts::{self, Written};
+use crate::ghostbay::terms::{AtEnd, PartSaid, Terms};
 use crate::ghostbay::uploads::UploadId;
 
 /// What is known of an object before its bytes have come.
@@ -22,7 +22,7 @@ pub(super) struct Head {
     /// The digest that the content must have, under a content-addressed key.
     pub(super) expected: Option<Digest>,
     pub(super) content_type: String,
-    pub(super) metadata: HashMap<String, String>,
+    pub(super) terms: Terms,
 }
 
 impl Head {
@@ -34,7 +34,7 @@ impl Head {
             etag: content.etag,
             content_type: self.content_type,
             modified_ms: now_ms(),
-            metadata: self.metadata.into_iter().collect(),
+            metadata: self.terms.metadata.into_iter().collect(),
             damaged_ms: None,
         };
         (self.key, row)
@@ -45,6 +45,23 @@ pub(super) struct Content {
     pub(super) size: u64,
     pub(super) extents: Vec<Extent>,
     pub(super) etag: String,
+}
+
+/// Refuses a write that is not wanted by what is there now. Content under its digest that was found
+/// damaged is as good as none, as it is to readers.
+pub(super) fn admit(rows: &impl Rows, key: &ObjectKey, terms: &Terms) -> Result<(), StorageError> {
+    if terms.in_bucket && !rows.contains(&BUCKETS, &key.bucket)? {
+        return Err(StorageError::NoSuchBucket {
+            bucket: key.bucket.clone(),
+        });
+    }
+    let Some(condition) = &terms.condition else {
+        return Ok(());
+    };
+    let row = rows.get_sound(&OBJECTS, key)?;
+    let row = row.filter(|row| row.digest.is_none() || row.damaged_ms.is_none());
+    let info: Option<ObjectInfo> = row.map(|row| (key.key.clone(), row).into());
+    condition(info.as_ref()).map_err(StorageError::Unwanted)
 }
 
 /// Puts an object: in place of any other, or once and for all where the key is its digest.
@@ -70,14 +87,14 @@ pub(super) struct Incoming {
 }
 
 pub(super) enum Target {
-    Object(Head),
-    Part(MultipartKey, PartKey),
+    Object(Head, Option<AtEnd>),
+    Part(MultipartKey, PartKey, Option<(PartSaid, AtEnd)>),
 }
 
 impl Incoming {
     pub(super) fn new(target: Target) -> Self {
         let hasher = match &target {
-            Target::Object(head) => head.expected.map(|digest| Hasher::new(digest.algorithm())),
+            Target::Object(head, _) => head.expected.map(|digest| Hasher::new(digest.algorithm())),
             Target::Part(..) => None,
         };
         Incoming {
@@ -126,11 +143,15 @@ impl Receive for Incoming {
         let etag = hex(&md5);
         let size = self.size;
         match target {
-            Target::Object(head) => {
+            Target::Object(mut head, at_end) => {
                 let digest = head.expected;
                 if let (Some(expected), Some(hasher)) = (digest, self.hasher.take()) {
                     verify(expected, hasher)?;
                 }
+                if let Some(at_end) = at_end {
+                    head.terms.metadata.extend(at_end());
+                }
+                let terms = head.terms.clone();
                 let content = Content {
                     size,
                     extents: Vec::new(),
@@ -138,6 +159,7 @@ impl Receive for Incoming {
                 };
                 let (key, row) = head.row(content);
                 let commit: Commit<_, _> = Box::new(move |transaction, written: &Written| {
+                    admit(transaction, &key, &terms)?;
                     accounts::add(transaction, written)?;
                     let extents = written.extents.clone();
                     put(
@@ -152,10 +174,15 @@ impl Receive for Incoming {
                 });
                 Ok((commit, digest))
             }
-            Target::Part(upload, part) => {
+            Target::Part(upload, part, said) => {
+                let said = said.map(|(said, at_end)| (said, at_end()));
                 let commit: Commit<_, _> = Box::new(move |transaction, written: &Written| {
                     // The upload may have been completed or aborted while the part came.
-                    multipart::find(transaction, &upload)?;
+                    let mut row = multipart::find(transaction, &upload)?;
+                    if let Some((said, at_end)) = &said {
+                        said(&mut row.metadata, at_end);
+                        transaction.put(&MULTIPART, &upload, &row)?;
+                    }
                     accounts::add(transaction, written)?;
                     if let Some(old) = transaction.get(&PARTS, &part)? {
                         accounts::release(transaction, &old.extents)?;

@@ -1,32 +1,33 @@
 //! [`StorageEngine`] on a local store.
 
+mod copy;
 mod incoming;
 mod list;
+mod parts;
+mod writes;
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use anyhow::Result;
 use async_trait::async_trait;
 use futures::StreamExt;
 
-use super::catalog::{Rows, Snapshot, Transaction};
+use super::catalog::{Rows, Transaction};
 use super::clock::now_ms;
 use super::engine::*;
 use super::error::StorageError;
 use super::local::LocalStorageEngine;
-use super::multipart::{self, MULTIPART, MultipartKey, MultipartRow, PartKey};
+use super::multipart::{self, MULTIPART, MultipartKey};
 use super::objects::{
     self, BUCKETS, OBJECTS, ObjectKey, ObjectRow, addressed_digest, check_bucket_name, check_key,
 };
+use super::pack::Extent;
 use super::pack::pins::Pin;
-use super::pack::{Extent, accounts};
-use super::pinned::{Pinned, pinned};
 use super::read::{self, Delivery};
-use super::uploads::UploadId;
+use super::terms::{CopyTerms, Terms};
 use crate::digest::{Digest, Hasher};
 
-use incoming::{Content, Head, Incoming, Target, put, verify};
+use incoming::{Head, verify};
 use list::{bucket_prefix, list};
 
 impl From<(String, ObjectRow)> for ObjectInfo {
@@ -61,7 +62,7 @@ impl LocalStorageEngine {
         bucket: &str,
         key: &str,
         content_type: String,
-        metadata: HashMap<String, String>,
+        terms: Terms,
     ) -> Result<Head, StorageError> {
         check_bucket_name(bucket)?;
         check_key(key)?;
@@ -74,7 +75,7 @@ impl LocalStorageEngine {
             key: ObjectKey::new(bucket, key),
             expected,
             content_type,
-            metadata,
+            terms,
         })
     }
 
@@ -106,17 +107,7 @@ impl LocalStorageEngine {
 #[async_trait]
 impl StorageEngine for LocalStorageEngine {
     async fn put_object(&self, request: PutObjectRequest<'_>) -> Result<String> {
-        let head = self.head(
-            &request.bucket,
-            &request.key,
-            request.content_type,
-            HashMap::new(),
-        )?;
-        let receiver = Incoming::new(Target::Object(head));
-        Ok(self
-            .ingest()
-            .receive(request.data, request.content_length, receiver)
-            .await?)
+        self.put_object_on(request, Terms::default(), None).await
     }
 
     async fn get_object(&self, request: GetObjectRequest) -> Result<Option<GetObjectResponse>> {
@@ -146,16 +137,7 @@ impl StorageEngine for LocalStorageEngine {
     }
 
     async fn delete_object(&self, bucket: &str, key: &str) -> Result<bool> {
-        if check_bucket_name(bucket).is_err() {
-            return Ok(false);
-        }
-        let key = ObjectKey::new(bucket, key);
-        self.transact(move |transaction| {
-            let found = transaction.contains(&OBJECTS, &key)?;
-            objects::remove(transaction, &key)?;
-            Ok(found)
-        })
-        .await
+        self.delete_object_on(bucket, key, None).await
     }
 
     async fn list_objects(&self, request: ListObjectsRequest) -> Result<ListObjectsResponse> {
@@ -165,59 +147,7 @@ impl StorageEngine for LocalStorageEngine {
     }
 
     async fn copy_object(&self, request: CopyObjectRequest) -> Result<ObjectInfo> {
-        let source = ObjectKey::new(request.source_bucket, request.source_key);
-        let head = self.head(&request.bucket, &request.key, String::new(), HashMap::new())?;
-        let no_such_key = |source: &ObjectKey| StorageError::NoSuchKey {
-            bucket: source.bucket.clone(),
-            key: source.key.clone(),
-        };
-        let (key, digest) = (head.key, head.expected);
-        let now = now_ms();
-        let found = self.object(&self.catalog().read()?, &source.bucket, &source.key)?;
-        found.ok_or_else(|| no_such_key(&source))?;
-        for _ in 0..ATTEMPTS {
-            // The bytes that were read and found to have the digest.
-            let mut verified = None;
-            if let Some(expected) = digest {
-                let look = |rows: &Snapshot| self.object(rows, &source.bucket, &source.key);
-                let space = &self.ingest().space;
-                let Pinned { row, pin } =
-                    pinned(self.catalog(), space, look)?.ok_or_else(|| no_such_key(&source))?;
-                if row.digest != Some(expected) {
-                    self.verify_stored(&row.extents, row.size, pin, expected)
-                        .await?;
-                }
-                verified = Some(row.extents);
-            }
-            let (source, key) = (source.clone(), key.clone());
-            let copied = self
-                .transact(move |transaction| {
-                    let row = transaction
-                        .get(&OBJECTS, &source)?
-                        .ok_or_else(|| no_such_key(&source))?;
-                    // Replaced or compacted since it was read.
-                    if verified.as_ref().is_some_and(|read| *read != row.extents) {
-                        return Ok(None);
-                    }
-                    accounts::share(transaction, &row.extents)?;
-                    let copy = ObjectRow {
-                        digest,
-                        modified_ms: now,
-                        ..row
-                    };
-                    put(transaction, &key, &copy)?;
-                    Ok(Some((key.key.clone(), copy).into()))
-                })
-                .await?;
-            if let Some(copied) = copied {
-                return Ok(copied);
-            }
-        }
-        Err(StorageError::Changing {
-            what: "object",
-            key: source.key,
-        }
-        .into())
+        self.copy_object_on(request, CopyTerms::default()).await
     }
 
     async fn create_bucket(&self, bucket: &str) -> Result<bool> {
@@ -280,109 +210,19 @@ impl StorageEngine for LocalStorageEngine {
         &self,
         request: CreateMultipartUploadRequest,
     ) -> Result<String> {
-        let metadata = request.metadata.unwrap_or_default();
-        let head = self.head(
-            &request.bucket,
-            &request.key,
-            request.content_type,
-            metadata,
-        )?;
-        let id = UploadId::random();
-        let key = MultipartKey {
-            bucket: head.key.bucket,
-            key: head.key.key,
-            id,
-        };
-        let row = MultipartRow {
-            content_type: head.content_type,
-            metadata: head.metadata.into_iter().collect(),
-            created_ms: now_ms(),
-        };
-        self.transact(move |transaction| {
-            objects::ensure_bucket(transaction, &key.bucket, row.created_ms)?;
-            Ok(transaction.put(&MULTIPART, &key, &row)?)
-        })
-        .await?;
-        Ok(id.to_string())
+        self.create_multipart_upload_on(request, false).await
     }
 
     async fn upload_part(&self, request: UploadPartRequest<'_>) -> Result<String> {
-        let upload = multipart_key(&request.bucket, &request.key, &request.upload_id)?;
-        let number = multipart::check_part_number(request.part_number)?;
-        multipart::find(&self.catalog().read()?, &upload)?;
-        let part = PartKey {
-            id: upload.id,
-            number,
-        };
-        let receiver = Incoming::new(Target::Part(upload, part));
-        Ok(self.ingest().receive(request.data, None, receiver).await?)
+        self.upload_part_on(request, None, None).await
     }
 
     async fn complete_multipart_upload(
         &self,
         request: CompleteMultipartUploadRequest,
     ) -> Result<String> {
-        let upload = multipart_key(&request.bucket, &request.key, &request.upload_id)?;
-        let row = multipart::find(&self.catalog().read()?, &upload)?;
-        let head = self.head(
-            &request.bucket,
-            &request.key,
-            row.content_type,
-            row.metadata.into_iter().collect(),
-        )?;
-        let named = Arc::new(request.parts);
-        for _ in 0..ATTEMPTS {
-            // The bytes that were read and found to have the digest.
-            let mut verified = None;
-            if let Some(expected) = head.expected {
-                let look = |rows: &Snapshot| {
-                    multipart::find(rows, &upload)?;
-                    multipart::join(&named, &multipart::parts(rows, &upload.id)?).map(Some)
-                };
-                let space = &self.ingest().space;
-                if let Some(Pinned { row, pin }) = pinned(self.catalog(), space, look)? {
-                    self.verify_stored(&row.extents, row.size, pin, expected)
-                        .await?;
-                    verified = Some(row.extents);
-                }
-            }
-            let (upload, named, head) = (upload.clone(), named.clone(), head.clone());
-            let completed = self
-                .transact(move |transaction| {
-                    multipart::find(transaction, &upload)?;
-                    let parts = multipart::parts(transaction, &upload.id)?;
-                    let joined = multipart::join(&named, &parts)?;
-                    // A part was replaced or compacted since it was read.
-                    if head.expected.is_some() && verified.as_ref() != Some(&joined.extents) {
-                        return Ok(None);
-                    }
-                    multipart::remove(transaction, &upload, &parts)?;
-                    let numbers: BTreeSet<i32> =
-                        named.iter().map(|part| part.part_number).collect();
-                    let unused = |number: u32| !numbers.contains(&(number as i32));
-                    multipart::release(
-                        transaction,
-                        parts.iter().filter(|(number, _)| unused(*number)),
-                    )?;
-                    let etag = joined.etag.clone();
-                    let (key, object) = head.clone().row(Content {
-                        size: joined.size,
-                        extents: joined.extents,
-                        etag: joined.etag,
-                    });
-                    put(transaction, &key, &object)?;
-                    Ok(Some(etag))
-                })
-                .await?;
-            if let Some(etag) = completed {
-                return Ok(etag);
-            }
-        }
-        Err(StorageError::Changing {
-            what: "multipart upload",
-            key: request.upload_id,
-        }
-        .into())
+        let completed = self.complete_multipart_upload_on(request, Terms::default(), None);
+        Ok(completed.await?.etag)
     }
 
     async fn abort_multipart_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<()> {

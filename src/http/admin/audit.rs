@@ -115,6 +115,24 @@ impl Deed {
                 );
                 Some(Deed::admin("token", Some(name), what))
             }
+            Command::CreateAccessKey(key) => {
+                let subjects: Vec<_> = key.subjects.iter().map(|it| it.as_str()).collect();
+                let owner = key
+                    .owner
+                    .as_ref()
+                    .map_or(String::new(), |it| format!(" --user {it}"));
+                let name = key
+                    .name
+                    .as_ref()
+                    .map_or(String::new(), |it| format!(" {it}"));
+                let what = format!(
+                    "token create --s3{name}{owner}: {} in {}",
+                    key.actions,
+                    subjects.join(" ")
+                );
+                let name = key.name.as_ref().map(ToString::to_string);
+                Some(Deed::admin("token", name, what))
+            }
             Command::RevokeToken(name) => {
                 let what = format!("token revoke {name}");
                 Some(Deed::admin("token", Some(name.to_string()), what))

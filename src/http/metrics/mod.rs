@@ -146,12 +146,12 @@ impl Metrics {
     }
 
     /// Counts what met a limit.
-    pub(super) fn refused(&self, limit: Limit) {
+    pub fn refused(&self, limit: Limit) {
         self.refused.get_or_create(&LimitLabels { limit }).inc();
     }
 
     /// Counts credentials.
-    pub(super) fn login(&self, good: bool) {
+    pub fn login(&self, good: bool) {
         self.logins.get_or_create(&LoginLabels::of(good)).inc();
     }
 

@@ -1,0 +1,225 @@
+//! What the registry holds as objects: `blobs/<algorithm>/<hex>` and `manifests/<repository>/<reference>`,
+//! read off its tables, for those who may pull it and nobody else.
+
+use std::collections::BTreeMap;
+
+use super::tables::{
+    BLOB_HOLDERS, BLOB_LINKS, ContentKey, HolderKey, MANIFESTS, REPOSITORIES, TAGS,
+};
+use super::{Blob, Registry, RegistryError, StoredManifest, repositories};
+use crate::digest::Digest;
+use crate::ghostbay::blob_key;
+use crate::ghostbay::catalog::{CatalogError, Rows};
+use crate::ghostbay::objects::{BLOBS_PREFIX, addressed_digest};
+use crate::oci::{Reference, RepositoryName};
+
+/// What the keys of manifests begin with.
+pub const MANIFESTS_PREFIX: &str = "manifests/";
+
+/// Media type of a blob, of which the registry knows none.
+const BLOB_TYPE: &str = crate::ghostbay::objects::OCTET_STREAM;
+
+/// What is known of something that is shown as an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its media type.
+    pub media_type: String,
+    /// When it was pushed, or the tag moved, in milliseconds since 1970.
+    pub modified_ms: u64,
+}
+
+/// Something that is shown as an object, to be read.
+pub enum Content {
+    /// A blob.
+    Blob(Box<Blob>),
+    /// A manifest.
+    Manifest(StoredManifest),
+}
+
+/// What a key names.
+enum Place {
+    Blob(Digest),
+    Manifest(RepositoryName, Reference),
+}
+
+impl Place {
+    /// `None` if there can be nothing under that key.
+    fn of(key: &str) -> Option<Self> {
+        if let Some(path) = key.strip_prefix(MANIFESTS_PREFIX) {
+            let (repository, reference) = path.rsplit_once('/')?;
+            let place = Place::Manifest(repository.parse().ok()?, reference.parse().ok()?);
+            return Some(place);
+        }
+        addressed_digest(key).ok().flatten().map(Place::Blob)
+    }
+}
+
+impl Registry {
+    /// What lies under a key, if the caller may pull it.
+    pub fn shown(
+        &self,
+        key: &str,
+        may_pull: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<Option<(Shown, Content)>, RegistryError> {
+        let rows = self.storage.catalog().read()?;
+        match Place::of(key) {
+            None => Ok(None),
+            Some(Place::Blob(digest)) => {
+                let Some(holder) = holder(&rows, &digest, &may_pull)? else {
+                    return Ok(None);
+                };
+                let link = rows.get_sound(&BLOB_LINKS, &ContentKey::new(&holder, &digest))?;
+                let blob = self.blob(&holder, &digest)?;
+                let shown = Shown {
+                    digest,
+                    size: blob.size,
+                    media_type: BLOB_TYPE.to_owned(),
+                    modified_ms: link.map_or(0, |link| link.linked_ms),
+                };
+                Ok(Some((shown, Content::Blob(Box::new(blob)))))
+            }
+            Some(Place::Manifest(repository, reference)) => {
+                if !may_pull(&repository) {
+                    return Ok(None);
+                }
+                let manifest = self.manifest(&repository, &reference)?;
+                let key = ContentKey::new(&repository, &manifest.digest);
+                let row = rows.get_sound(&MANIFESTS, &key)?;
+                let shown = Shown {
+                    digest: manifest.digest,
+                    size: manifest.bytes.len() as u64,
+                    media_type: manifest.media_type.clone(),
+                    modified_ms: row.map_or(0, |row| row.pushed_ms),
+                };
+                Ok(Some((shown, Content::Manifest(manifest))))
+            }
+        }
+    }
+
+    /// The first `limit` keys that begin with `prefix` and lie behind `after`, in the order of their
+    /// bytes. Reads all rows that could be among them, and keeps no more than `limit`.
+    pub fn shown_keys(
+        &self,
+        prefix: &str,
+        after: Option<&[u8]>,
+        limit: usize,
+        may_pull: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<BTreeMap<String, Shown>, RegistryError> {
+        let rows = self.storage.catalog().read()?;
+        let mut page = Page {
+            prefix,
+            after,
+            limit,
+            keys: BTreeMap::new(),
+        };
+        let touches = |place: &str| prefix.starts_with(place) || place.starts_with(prefix);
+        let names = rows.scan_sound(&REPOSITORIES, &[], None)?;
+        for name in names {
+            let (repository, row) = name?;
+            if row.deleted_ms.is_some() || !may_pull(&repository) {
+                continue;
+            }
+            if touches(BLOBS_PREFIX) {
+                page.blobs(&rows, &repository)?;
+            }
+            if touches(&format!("{MANIFESTS_PREFIX}{repository}/")) {
+                page.manifests(&rows, &repository)?;
+            }
+        }
+        Ok(page.keys)
+    }
+}
+
+/// A repository that holds the blob and that the caller may pull from.
+fn holder(
+    rows: &impl Rows,
+    digest: &Digest,
+    may_pull: impl Fn(&RepositoryName) -> bool,
+) -> Result<Option<RepositoryName>, CatalogError> {
+    for row in rows.scan(&BLOB_HOLDERS, &HolderKey::prefix(digest), None)? {
+        let (key, ()) = row?;
+        if may_pull(&key.repository) {
+            return Ok(Some(key.repository));
+        }
+    }
+    Ok(None)
+}
+
+/// A page that fills up.
+struct Page<'a> {
+    prefix: &'a str,
+    after: Option<&'a [u8]>,
+    limit: usize,
+    keys: BTreeMap<String, Shown>,
+}
+
+impl Page<'_> {
+    fn add(&mut self, key: String, shown: impl FnOnce() -> Shown) {
+        let is_behind = self.after.is_none_or(|after| key.as_bytes() > after);
+        if !key.starts_with(self.prefix) || !is_behind || self.limit == 0 {
+            return;
+        }
+        if self.keys.len() == self.limit {
+            let last = self.keys.last_key_value();
+            if last.is_some_and(|(last, _)| *last <= key) {
+                return;
+            }
+            if !self.keys.contains_key(&key) {
+                self.keys.pop_last();
+            }
+        }
+        self.keys.insert(key, shown());
+    }
+
+    fn blobs(&mut self, rows: &impl Rows, repository: &RepositoryName) -> Result<(), CatalogError> {
+        let prefix = repositories::prefix(repository);
+        for row in rows.scan_sound(&BLOB_LINKS, &prefix, None)? {
+            let (ContentKey { digest, .. }, link) = row?;
+            self.add(blob_key(&digest), || Shown {
+                digest,
+                size: link.size,
+                media_type: BLOB_TYPE.to_owned(),
+                modified_ms: link.linked_ms,
+            });
+        }
+        Ok(())
+    }
+
+    fn manifests(
+        &mut self,
+        rows: &impl Rows,
+        repository: &RepositoryName,
+    ) -> Result<(), CatalogError> {
+        let prefix = repositories::prefix(repository);
+        let key = |reference: &dyn std::fmt::Display| {
+            format!("{MANIFESTS_PREFIX}{repository}/{reference}")
+        };
+        for row in rows.scan_sound(&MANIFESTS, &prefix, None)? {
+            let (ContentKey { digest, .. }, manifest) = row?;
+            self.add(key(&digest), || Shown {
+                digest,
+                size: manifest.size,
+                media_type: manifest.media_type,
+                modified_ms: manifest.pushed_ms,
+            });
+        }
+        for row in rows.scan_sound(&TAGS, &prefix, None)? {
+            let (tag, row) = row?;
+            let of = ContentKey::new(repository, &row.digest);
+            let Some(manifest) = rows.get_sound(&MANIFESTS, &of)? else {
+                continue;
+            };
+            self.add(key(&tag.tag), || Shown {
+                digest: row.digest,
+                size: manifest.size,
+                media_type: manifest.media_type,
+                modified_ms: manifest.pushed_ms,
+            });
+        }
+        Ok(())
+    }
+}

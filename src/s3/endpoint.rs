@@ -1,0 +1,200 @@
+//! From a request of HTTP to an operation and back: who comes, whether it is one too many, what is refused
+//! unread, and what is written down of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures::TryStreamExt;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Error, S3Result, s3_error};
+
+use super::audit;
+use super::caller::Caller;
+use super::chunks::Chunks;
+use super::error;
+use super::service::ObjectStore;
+use super::strict;
+use crate::audit::AuditLog;
+use crate::auth::ClientCertificate;
+use crate::http::metrics::Limit;
+use crate::http::transport::Peer;
+use crate::http::{Limits, Metrics, OriginOptions, Surface, observed};
+
+/// What the content of a body is said to be that comes in pieces nobody signed.
+const UNSIGNED_PIECES: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+
+/// What the endpoint is made of.
+pub struct S3Options {
+    /// What the operations work on.
+    pub store: ObjectStore,
+    /// How many requests a client may send.
+    pub limits: Arc<Limits>,
+    /// Where clients are.
+    pub origin: Arc<OriginOptions>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where it is written down who did what; `None`: nowhere.
+    pub audit: Option<AuditLog>,
+}
+
+#[derive(Clone)]
+struct Endpoint {
+    store: ObjectStore,
+    service: S3Service,
+    limits: Arc<Limits>,
+    origin: Arc<OriginOptions>,
+    metrics: Arc<Metrics>,
+    audit: Option<AuditLog>,
+}
+
+/// The endpoint, alone on a port.
+pub fn router(options: S3Options) -> Router {
+    let mut builder = S3ServiceBuilder::new(options.store.clone());
+    builder.set_auth(options.store.clone());
+    builder.set_access(options.store.clone());
+    let metrics = options.metrics.clone();
+    let endpoint = Endpoint {
+        store: options.store,
+        service: builder.build(),
+        limits: options.limits,
+        origin: options.origin,
+        metrics: options.metrics,
+        audit: options.audit,
+    };
+    let router = Router::new().fallback(serve).with_state(endpoint);
+    observed(router, metrics, Surface::S3)
+}
+
+async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let from = endpoint
+        .origin
+        .client(&parts.headers, parts.extensions.get::<Peer>().copied());
+    let about = audit::About::of(&parts, from);
+    let (answer, caller) = match endpoint.admit(&parts, from).await {
+        Ok((caller, key)) => {
+            let answer = endpoint.answer(parts, body, &caller, key, from).await;
+            (answer, Some(caller))
+        }
+        Err(error) => (refusal(error), None),
+    };
+    if let Some(log) = &endpoint.audit
+        && let Some(event) = about.event(log, caller.as_ref(), &answer)
+    {
+        log.record(event).await;
+    }
+    answer
+}
+
+impl Endpoint {
+    /// Whoever sends the request, and the access key that it is said to be signed with.
+    async fn admit(
+        &self,
+        parts: &Parts,
+        from: Option<IpAddr>,
+    ) -> S3Result<(Caller, Option<String>)> {
+        let counted = self.limits.count_from(from);
+        counted.map_err(|wait| self.too_many(Limit::requests_by_address, wait))?;
+        let key = strict::access_key(parts, &self.store.region)?;
+        let auth = &self.store.auth;
+        let identity = match &key {
+            Some(key) => {
+                let admitted = auth.admit_signature(key, from);
+                admitted.map_err(|wait| self.too_many(Limit::bad_logins, wait))?;
+                match auth.access_key(key) {
+                    Some((_, identity)) => identity,
+                    None => {
+                        auth.signed(key, from, false);
+                        self.metrics.login(false);
+                        return Err(error::unknown_key());
+                    }
+                }
+            }
+            None => {
+                let certificate = parts.extensions.get::<Arc<ClientCertificate>>();
+                let known = match certificate {
+                    Some(certificate) => auth.check_certificate(certificate),
+                    None => auth.check(None, from).await,
+                };
+                known.map_err(|_| error::denied())?
+            }
+        };
+        let counted = self.limits.count_by(&identity);
+        counted.map_err(|wait| self.too_many(Limit::requests_by_account, wait))?;
+        Ok((Caller::new(identity, key.is_some()), key))
+    }
+
+    fn too_many(&self, limit: Limit, wait: std::time::Duration) -> S3Error {
+        self.metrics.refused(limit);
+        let mut error = s3_error!(SlowDown, "too many requests; come back later");
+        let mut headers = axum::http::HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+        error.set_headers(headers);
+        error
+    }
+
+    async fn answer(
+        &self,
+        mut parts: Parts,
+        body: Body,
+        caller: &Caller,
+        key: Option<String>,
+        from: Option<IpAddr>,
+    ) -> Response {
+        parts.extensions.insert(caller.clone());
+        let pieces = parts.headers.get("x-amz-content-sha256");
+        let pieces = pieces.and_then(|it| it.to_str().ok());
+        let body = match pieces.filter(|it| it.starts_with("STREAMING-")) {
+            None => s3s::Body::http_body_unsync(body),
+            Some(pieces) => {
+                let frames = body.into_data_stream().map_err(axum::Error::into_inner);
+                let chunks = Chunks::new(frames, pieces != UNSIGNED_PIECES);
+                s3s::Body::http_body_unsync(Body::from_stream(chunks))
+            }
+        };
+        let request = axum::http::Request::from_parts(parts, body);
+        let answered = self.service.call(request).await;
+        let answer = match answered {
+            Ok(answer) => into_response(answer),
+            Err(error) => {
+                let error: s3s::StdError = error.into();
+                refusal(error::internal(anyhow::Error::from_boxed(error)))
+            }
+        };
+        if let Some(key) = key {
+            // What is refused for another reason before the signature was looked at says nothing of it.
+            let is_good = caller.noted().operation.is_some();
+            if is_good || answer.status() == StatusCode::FORBIDDEN {
+                self.store.auth.signed(&key, from, is_good);
+                self.metrics.login(is_good);
+            }
+        }
+        answer
+    }
+}
+
+fn into_response(answer: s3s::HttpResponse) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    let refused = audit::Refused::of(parts.status, &body);
+    parts.extensions.insert(refused);
+    if parts.status == StatusCode::NOT_MODIFIED {
+        parts.headers.remove(CONTENT_LENGTH);
+        return Response::from_parts(parts, Body::empty());
+    }
+    Response::from_parts(parts, Body::new(body))
+}
+
+/// The answer to a request that is not served.
+fn refusal(error: S3Error) -> Response {
+    match error.to_http_response() {
+        Ok(answer) => into_response(answer),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

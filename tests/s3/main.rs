@@ -1,0 +1,12 @@
+//! The S3 endpoint as clients meet it: the program itself, over real sockets.
+
+#[path = "../support/s3.rs"]
+mod s3_client;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod conditions;
+mod listings;
+mod multipart;
+mod objects;
+mod store_client;
