@@ -7,9 +7,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, RETRY_AFTER};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -78,7 +78,15 @@ async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
         .origin
         .client(&parts.headers, parts.extensions.get::<Peer>().copied());
     let about = audit::About::of(&parts, from);
-    let (answer, caller) = match endpoint.admit(&parts, from).await {
+    // A body of no bytes needs no "100 Continue", and gets its answer at once. botocore takes the status of
+    // such an answer for that of the next one on the connection as well, and waits for a minute.
+    let is_last = parts.headers.contains_key(EXPECT)
+        && parts
+            .headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|it| it == "0")
+        && parts.version < Version::HTTP_2;
+    let (mut answer, caller) = match endpoint.admit(&parts, from).await {
         Ok((caller, key)) => {
             let answer = endpoint.answer(parts, body, &caller, key, from).await;
             (answer, Some(caller))
@@ -89,6 +97,10 @@ async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
         && let Some(event) = about.event(log, caller.as_ref(), &answer)
     {
         log.record(event).await;
+    }
+    if is_last {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
     }
     answer
 }
