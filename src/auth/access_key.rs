@@ -42,12 +42,12 @@ const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 pub(super) struct AccessRoot(hmac::Key);
 
 impl AccessRoot {
-    /// Reads it, or makes one where there is none; it is durable when this returns.
-    fn open(directory: &Path) -> io::Result<Self> {
+    /// Reads it. Where there is none and one may be made, it is, and durable when this returns.
+    fn open(directory: &Path, may_make: bool) -> io::Result<Self> {
         let path = directory.join(ACCESS_ROOT_FILE);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && may_make => {
                 let bytes = secret::bytes::<ROOT_BYTES>().map_err(io::Error::other)?;
                 make_keys_directory(directory)?;
                 write_secret(&path, &bytes)?;
@@ -127,7 +127,9 @@ pub(super) async fn create(
             .map_err(|error| AuthorityError::Invalid(format!("{error}")))?,
     };
     // The key that secrets are derived with is durable before any row counts on it (ORDERING.md, O1).
-    let secret_key = authority.access_secret(&name, &random)?;
+    // Where others counted on one that is gone, a new one would leave them void for good.
+    let may_make = authority.directory().access_keys.is_empty();
+    let secret_key = authority.access_root(may_make)?.derive(&name, &random);
     let token = NewToken {
         name: name.clone(),
         secret: random,
@@ -145,7 +147,7 @@ pub(super) async fn create(
 }
 
 impl Authority {
-    fn access_root(&self) -> Result<Arc<AccessRoot>, AuthorityError> {
+    fn access_root(&self, may_make: bool) -> Result<Arc<AccessRoot>, AuthorityError> {
         let root = self.access_root.lock();
         // Held while the file is made, so that it is made once.
         let mut root = root.unwrap_or_else(PoisonError::into_inner);
@@ -153,20 +155,12 @@ impl Authority {
             return Ok(root.clone());
         }
         let directory = self.keys_directory();
-        let opened = AccessRoot::open(directory).map_err(|source| AuthorityError::File {
-            path: directory.join(ACCESS_ROOT_FILE),
-            source,
-        })?;
+        let opened =
+            AccessRoot::open(directory, may_make).map_err(|source| AuthorityError::File {
+                path: directory.join(ACCESS_ROOT_FILE),
+                source,
+            })?;
         Ok(root.insert(Arc::new(opened)).clone())
-    }
-
-    /// The secret of the access key of that name and number.
-    pub(super) fn access_secret(
-        &self,
-        name: &Name,
-        random: &[u8; 32],
-    ) -> Result<String, AuthorityError> {
-        Ok(self.access_root()?.derive(name, random))
     }
 
     /// The secret of an access key that holds, and whose it is.
@@ -177,10 +171,11 @@ impl Authority {
         if !token.is_good(&directory, now_ms()) {
             return None;
         }
-        let secret = self.access_secret(name, &token.secret);
-        let secret = secret
+        let root = self
+            .access_root(false)
             .inspect_err(|error| tracing::error!("no signature can be verified: {error}"))
             .ok()?;
+        let secret = root.derive(name, &token.secret);
         let stamp = stamp_of(&token.secret);
         let name = name.clone();
         Some((secret, Principal::Token { name, stamp }))
@@ -204,18 +199,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let keys = directory.path().join("keys");
         let name: Name = "backup".parse().unwrap();
-        let first = AccessRoot::open(&keys).unwrap().derive(&name, &[7; 32]);
-        let again = AccessRoot::open(&keys).unwrap();
+        let first = AccessRoot::open(&keys, true)
+            .unwrap()
+            .derive(&name, &[7; 32]);
+        let again = AccessRoot::open(&keys, true).unwrap();
         assert_eq!(again.derive(&name, &[7; 32]), first);
         assert_ne!(again.derive(&name, &[8; 32]), first);
         assert_ne!(again.derive(&"other".parse().unwrap(), &[7; 32]), first);
         let file = keys.join(ACCESS_ROOT_FILE);
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::remove_file(&file).unwrap();
-        let other = AccessRoot::open(&keys).unwrap();
+        let gone = AccessRoot::open(&keys, false).err().unwrap();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+        let other = AccessRoot::open(&keys, true).unwrap();
         assert_ne!(other.derive(&name, &[7; 32]), first);
         std::fs::write(&file, "short").unwrap();
-        assert!(AccessRoot::open(&keys).is_err());
+        assert!(AccessRoot::open(&keys, true).is_err());
     }
 
     #[test]

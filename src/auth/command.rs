@@ -187,7 +187,11 @@ pub async fn run(authority: &Authority, command: Command) -> Result<Answer, Auth
                 authority.forget_initial_password();
             }
         }
-        Command::AddRule(number, rule) => return add_rule(authority, number, rule).await,
+        Command::AddRule(number, rule) => {
+            let right = rule.check();
+            right.map_err(|error| AuthorityError::Invalid(error.to_string()))?;
+            return add_rule(authority, number, rule).await;
+        }
         Command::ListRules => {
             let configured = authority.directory().policy.configured.clone();
             let kept = directory::rules(&authority.catalog.read()?)?;

@@ -203,22 +203,20 @@ impl AuthService {
         }
     }
 
-    /// Whether a signature by that access key may be tried from there, or has to wait for so long.
-    pub fn admit_signature(&self, id: &str, from: Option<IpAddr>) -> Result<(), Duration> {
+    /// Whether another bad signature may come from there, or has to wait for so long.
+    pub fn admit_bad_signature(&self, from: Option<IpAddr>) -> Result<(), Duration> {
         let keys = self.keys();
-        keys.map_or(Ok(()), |authority| authority.throttle.admit(from, id))
+        keys.map_or(Ok(()), |authority| authority.throttle.admit_from(from))
     }
 
-    /// Notes what a signature by that access key came to.
+    /// Notes what a signature by that access key came to. Of a bad one counts where it came from, and not
+    /// whose it was to be: a secret of 256 bits is not guessed, and its id stands in every presigned URL,
+    /// so that whoever saw one could lock its owner out.
     pub fn signed(&self, id: &str, from: Option<IpAddr>, is_good: bool) {
         let Some(authority) = self.keys() else { return };
         match is_good {
             true => authority.access_key_used(id),
-            // Of ids that are no access key's nothing is kept but where they came from.
-            false => {
-                let known = authority.access_key(id).is_some();
-                authority.throttle.failed(from, Some(id).filter(|_| known));
-            }
+            false => authority.throttle.failed(from, None),
         }
     }
 

@@ -88,6 +88,15 @@ impl S3Config {
                     ),
                 );
             }
+            if [it.expire_after, it.abort_after].contains(&Some(Duration::ZERO)) {
+                return rule(
+                    "lifecycle",
+                    format!(
+                        "the rule for {:?} ends everything at once: give it an age above 0",
+                        it.bucket
+                    ),
+                );
+            }
             if it.expire_after.is_none() && it.abort_after.is_none() {
                 return rule(
                     "lifecycle",

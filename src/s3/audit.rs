@@ -6,6 +6,8 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
+use s3s::S3ErrorCode;
+
 use super::caller::Caller;
 use crate::audit::{AuditLog, Detail, Event, Verdict};
 use crate::auth::policy::OBJECTS_PREFIX;
@@ -25,6 +27,17 @@ impl Refused {
             let message = element(&text, "Message").unwrap_or_default();
             Some((code, message))
         }))
+    }
+}
+
+impl Refused {
+    /// Whether an answer refuses with that code.
+    pub fn is(answer: &Response, wanted: S3ErrorCode) -> bool {
+        let refused = answer.extensions().get::<Refused>();
+        refused.is_some_and(|Refused(said)| {
+            said.as_ref()
+                .is_some_and(|(code, _)| code == wanted.as_str())
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use crate::oci::RepositoryName;
 pub struct Caller {
     identity: Identity,
     is_signed: bool,
+    counted: Arc<dyn Fn(&Identity) -> S3Result<()> + Send + Sync>,
     noted: Arc<Mutex<Noted>>,
 }
 
@@ -37,11 +38,17 @@ fn named(bucket: &str, key: &str) -> String {
 }
 
 impl Caller {
-    /// Somebody of whom nothing is known yet but what the request's head says.
-    pub fn new(identity: Identity, is_signed: bool) -> Self {
+    /// Somebody of whom nothing is known yet but what the request's head says. `counted` counts the
+    /// request, and refuses one too many, once it is known to be theirs.
+    pub fn new(
+        identity: Identity,
+        is_signed: bool,
+        counted: impl Fn(&Identity) -> S3Result<()> + Send + Sync + 'static,
+    ) -> Self {
         Caller {
             identity,
             is_signed,
+            counted: Arc::new(counted),
             noted: Arc::default(),
         }
     }
@@ -67,7 +74,7 @@ impl Caller {
             return Err(error::denied());
         }
         self.noting().operation = Some(operation.to_owned());
-        Ok(())
+        (self.counted)(&self.identity)
     }
 
     /// Who it is.

@@ -12,8 +12,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3Error, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::audit;
 use super::caller::Caller;
@@ -22,13 +23,16 @@ use super::error;
 use super::service::ObjectStore;
 use super::strict;
 use crate::audit::AuditLog;
-use crate::auth::ClientCertificate;
+use crate::auth::{ClientCertificate, Identity};
 use crate::http::metrics::Limit;
 use crate::http::transport::Peer;
 use crate::http::{Limits, Metrics, OriginOptions, Surface, observed};
 
 /// What the content of a body is said to be that comes in pieces nobody signed.
 const UNSIGNED_PIECES: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+
+/// The most bytes of a body in XML: 10,000 parts with two checksums each, or 1,000 keys of 1,024 bytes.
+const XML_BYTES_MAX: usize = 4 << 20;
 
 /// What the endpoint is made of.
 pub struct S3Options {
@@ -57,6 +61,9 @@ struct Endpoint {
 /// The endpoint, alone on a port.
 pub fn router(options: S3Options) -> Router {
     let mut builder = S3ServiceBuilder::new(options.store.clone());
+    let mut config = S3Config::default();
+    config.xml_max_body_size = XML_BYTES_MAX;
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(options.store.clone());
     builder.set_access(options.store.clone());
     let metrics = options.metrics.clone();
@@ -117,18 +124,10 @@ impl Endpoint {
         let key = strict::access_key(parts, &self.store.region)?;
         let auth = &self.store.auth;
         let identity = match &key {
-            Some(key) => {
-                let admitted = auth.admit_signature(key, from);
-                admitted.map_err(|wait| self.too_many(Limit::bad_logins, wait))?;
-                match auth.access_key(key) {
-                    Some((_, identity)) => identity,
-                    None => {
-                        auth.signed(key, from, false);
-                        self.metrics.login(false);
-                        return Err(error::unknown_key());
-                    }
-                }
-            }
+            Some(key) => match auth.access_key(key) {
+                Some((_, identity)) => identity,
+                None => return Err(self.bad_signature(key, from, error::unknown_key())),
+            },
             None => {
                 let certificate = parts.extensions.get::<Arc<ClientCertificate>>();
                 let known = match certificate {
@@ -138,9 +137,27 @@ impl Endpoint {
                 known.map_err(|_| error::denied())?
             }
         };
-        let counted = self.limits.count_by(&identity);
-        counted.map_err(|wait| self.too_many(Limit::requests_by_account, wait))?;
-        Ok((Caller::new(identity, key.is_some()), key))
+        let counted = {
+            let endpoint = self.clone();
+            move |identity: &Identity| {
+                let counted = endpoint.limits.count_by(identity);
+                counted.map_err(|wait| endpoint.too_many(Limit::requests_by_account, wait))
+            }
+        };
+        Ok((Caller::new(identity, key.is_some(), counted), key))
+    }
+
+    /// Counts a signature that is none, and answers `error`, or that it was one too many from there. One
+    /// that is good is never kept waiting by others that are not.
+    fn bad_signature(&self, key: &str, from: Option<IpAddr>, error: S3Error) -> S3Error {
+        self.metrics.login(false);
+        match self.store.auth.admit_bad_signature(from) {
+            Ok(()) => {
+                self.store.auth.signed(key, from, false);
+                error
+            }
+            Err(wait) => self.too_many(Limit::bad_logins, wait),
+        }
     }
 
     fn too_many(&self, limit: Limit, wait: std::time::Duration) -> S3Error {
@@ -181,11 +198,13 @@ impl Endpoint {
             }
         };
         if let Some(key) = key {
-            // What is refused for another reason before the signature was looked at says nothing of it.
-            let is_good = caller.noted().operation.is_some();
-            if is_good || answer.status() == StatusCode::FORBIDDEN {
-                self.store.auth.signed(&key, from, is_good);
-                self.metrics.login(is_good);
+            if caller.noted().operation.is_some() {
+                self.store.auth.signed(&key, from, true);
+                self.metrics.login(true);
+            } else if audit::Refused::is(&answer, S3ErrorCode::SignatureDoesNotMatch) {
+                // What is refused for another reason, such as a link that has ended, says nothing of it.
+                let error = s3_error!(SignatureDoesNotMatch, "the signature is not this request's");
+                return refusal(self.bad_signature(&key, from, error));
             }
         }
         answer

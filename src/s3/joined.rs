@@ -120,11 +120,16 @@ pub fn checksum(
         (true, COMPOSITE) => composite(algorithm, &known),
         (true, _) => combined(algorithm, parts, &known),
     };
-    if let Some(said) = whole
-        && sum.as_ref().is_some_and(|sum| !is_same(sum, said))
-    {
-        let reason = "the checksum of the object is not the one that was named".to_owned();
-        return Err(Unmet::Checksum(reason));
+    if let Some(said) = whole {
+        let reason = match &sum {
+            Some(sum) if is_same(sum, said) => None,
+            Some(_) => Some("the checksum of the object is not the one that was named"),
+            // A part that was copied has none.
+            None => Some("the checksum that was named cannot be compared: not every part has one"),
+        };
+        if let Some(reason) = reason {
+            return Err(Unmet::Checksum(reason.to_owned()));
+        }
     }
     Ok(sum.map(|sum| (sum, kind)))
 }

@@ -1,7 +1,6 @@
 //! Listings of objects, in the order of their keys' bytes.
 //!
-//! What the caller may not read is left out, name and all; a page then has fewer entries than were asked
-//! for, and goes on where the store's page ended.
+//! What the caller may not read is left out, name and all: it is in no page, no prefix and no token.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::*;
@@ -13,7 +12,7 @@ use super::conditions::{etag, timestamp};
 use super::error;
 use super::service::ObjectStore;
 use crate::auth::Action;
-use crate::ghostbay::engine::{ListObjectsRequest, ListObjectsResponse, ObjectInfo, StorageEngine};
+use crate::ghostbay::engine::{ListObjectsRequest, ListObjectsResponse, ObjectInfo};
 
 /// Entries of a page at most.
 const PAGE_MAX: usize = 1000;
@@ -75,7 +74,7 @@ impl ObjectStore {
         if !is_registrys {
             caller.admit(Action::Pull, &asked.bucket, &asked.prefix)?;
         }
-        if asked.max_keys == 0 {
+        if asked.max_keys == 0 && !is_registrys {
             self.check_bucket(&asked.bucket).await?;
             return Ok(ListObjectsResponse::default());
         }
@@ -89,12 +88,10 @@ impl ObjectStore {
         if is_registrys {
             return self.list_view(caller, request).await;
         }
-        let page = self.engine.list_objects(request).await;
-        let mut page = page.map_err(error::of_engine)?;
-        let may_see = |key: &str| caller.may(Action::Pull, &asked.bucket, key);
-        page.objects.retain(|object| may_see(&object.key));
-        page.common_prefixes.retain(|prefix| may_see(prefix));
-        Ok(page)
+        let (caller, bucket) = (caller.clone(), asked.bucket.clone());
+        let may_see = move |key: &str| caller.may(Action::Pull, &bucket, key);
+        let page = self.engine.list_visible(request, may_see).await;
+        page.map_err(error::of_engine)
     }
 
     pub(super) async fn list_v1(

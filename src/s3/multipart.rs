@@ -85,9 +85,9 @@ impl ObjectStore {
             request.trailing_headers,
             is_signed,
         )?;
-        let (upload, _) = self
+        let upload = self
             .engine
-            .multipart_upload(&input.bucket, &input.key, &input.upload_id)
+            .multipart_row(&input.bucket, &input.key, &input.upload_id)
             .map_err(error::of_engine)?;
         let wanted = attributes::upload_checksum_of(&upload.metadata).map(|(it, _)| it);
         let found = said.algorithm();
@@ -238,6 +238,9 @@ impl ObjectStore {
         request: S3Request<ListPartsInput>,
     ) -> S3Result<S3Response<ListPartsOutput>> {
         let input = request.input;
+        if self.is_registrys(&input.bucket) {
+            return Err(error::denied());
+        }
         let length = page_length(input.max_parts, "max-parts")?;
         let (upload, parts) = self
             .engine

@@ -174,10 +174,12 @@ impl ObjectStore {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let caller = Caller::of(&request.extensions)?;
+        let is_signed = request.credentials.is_some();
         let input = request.input;
         check_version(input.version_id.as_deref())?;
         refuse! {
             input.part_number.is_some() => "GetObject with partNumber",
+            !is_signed && overrides(&input) => "response-* without a signature",
             input.sse_customer_algorithm.is_some() => "server-side encryption",
         }
         let reading = Reading {
@@ -210,6 +212,15 @@ impl ObjectStore {
         output.checksum_type = sum.map(|(_, kind)| ChecksumType::from(kind.clone()));
         output.tag_count = (shown.tags > 0).then_some(shown.tags as i32);
         describe!(output, object, shown.description);
+        // What a presigned link says of the answer, S3 puts into it.
+        output.cache_control = input.response_cache_control.or(output.cache_control);
+        output.content_disposition = input
+            .response_content_disposition
+            .or(output.content_disposition);
+        output.content_encoding = input.response_content_encoding.or(output.content_encoding);
+        output.content_language = input.response_content_language.or(output.content_language);
+        output.content_type = input.response_content_type.or(output.content_type);
+        output.expires = input.response_expires.or(output.expires);
         Ok(S3Response::new(output))
     }
 
@@ -372,11 +383,25 @@ impl ObjectStore {
     ) -> S3Result<()> {
         caller.admit(Action::Delete, bucket, &object.key)?;
         check_version(object.version_id.as_deref())?;
+        refuse! {
+            object.size.is_some() => "Size of a key to be deleted",
+            object.last_modified_time.is_some() => "LastModifiedTime of a key to be deleted",
+        }
         let condition = object.e_tag.clone().map(ETagCondition::ETag);
         let condition = conditions::writing(condition, None)?;
         let deleted = self.engine.delete_object_on(bucket, &object.key, condition);
         deleted.await.map(drop).map_err(error::of_engine)
     }
+}
+
+/// Whether a request says what the answer's headers are to be.
+fn overrides(input: &GetObjectInput) -> bool {
+    input.response_cache_control.is_some()
+        || input.response_content_disposition.is_some()
+        || input.response_content_encoding.is_some()
+        || input.response_content_language.is_some()
+        || input.response_content_type.is_some()
+        || input.response_expires.is_some()
 }
 
 /// The most keys that one request deletes (S3, DeleteObjects).

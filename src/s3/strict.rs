@@ -72,6 +72,14 @@ fn headers_are_unique(headers: &HeaderMap) -> S3Result<()> {
         if headers.get_all(name).iter().nth(1).is_some() {
             return Err(s3_error!(InvalidRequest, "{name} is there more than once"));
         }
+        // It takes this for a word of RFC 2047 and cuts it in the wrong place.
+        let values = headers.get(name).and_then(|value| value.to_str().ok());
+        if values.is_some_and(|text| text.split_ascii_whitespace().any(|word| word == "=?=")) {
+            return Err(s3_error!(
+                InvalidArgument,
+                "{name} holds =?=, which is no word"
+            ));
+        }
         let value = headers.get(name).map(|value| value.as_bytes());
         if value.is_some_and(|value| std::str::from_utf8(value).is_err()) {
             return Err(s3_error!(InvalidRequest, "{name} is no UTF-8"));

@@ -39,6 +39,20 @@ impl ObjectStore {
         if !caller.identity().decide_listing().allowed {
             return Err(error::denied());
         }
+        if request.max_keys == Some(0) {
+            return Ok(ListObjectsResponse::default());
+        }
+        // Each prefix that is rolled up reads the tables anew.
+        if request
+            .delimiter
+            .as_deref()
+            .is_some_and(|it| !it.is_empty() && it != "/")
+        {
+            return Err(s3_error!(
+                NotImplemented,
+                "listing the registry's bucket with another delimiter than / is not implemented"
+            ));
+        }
         let (registry, caller) = (self.registry.clone(), caller.clone());
         let listed = tokio::task::spawn_blocking(move || {
             let view = View {

@@ -107,8 +107,16 @@ async fn a_listing_leaves_out_what_the_caller_may_not_read() {
         ask("GET", "/bucket").query("max-keys", "1"),
     )
     .await;
-    let keys: Vec<_> = all.into_iter().flat_map(|(keys, _)| keys).collect();
+    let keys: Vec<_> = all.iter().flat_map(|(keys, _)| keys.clone()).collect();
     assert_eq!(keys, ["open/a", "z"]);
+    assert_eq!(all.len(), 2, "an empty page tells of a key that is hidden");
+    // Nor does a marker name it, nor a prefix that ends elsewhere.
+    let first = ask("GET", "/bucket").query("max-keys", "1");
+    let first = place.call(&reader, first).await.expect(200).text();
+    assert!(first.contains("<NextMarker>open/a</NextMarker>"), "{first}");
+    let other = ask("GET", "/bucket").query("delimiter", "t");
+    let other = place.call(&reader, other).await.expect(200).text();
+    assert!(!other.contains("secret"), "{other}");
     let asked = ask("GET", "/bucket").query("delimiter", "/");
     assert_eq!(pages(&place, &reader, asked).await[0].1, ["open/"]);
     place

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Actions, ActionsError};
-use super::subject::{Subject, covers};
+use super::subject::{OBJECTS_PREFIX, Subject, covers};
 use super::who::{Asking, Who, WhoError};
 use crate::oci::{Pattern, PatternError};
 
@@ -37,6 +37,16 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Sees that its pattern is of repositories or of objects: one that mixes them would be about the former
+    /// alone, and a refusal of the latter void.
+    pub fn check(&self) -> Result<(), RuleError> {
+        let pattern = self.repositories.as_str();
+        match pattern.rfind(OBJECTS_PREFIX) {
+            None | Some(0) => Ok(()),
+            Some(_) => Err(RuleError::Mixed(pattern.to_owned())),
+        }
+    }
+
     /// Whether it decides about that.
     pub fn fits(&self, asking: Asking<'_>, action: Action, subject: Subject<'_>) -> bool {
         self.actions.has(action) && self.who.is(asking) && covers(&self.repositories, subject)
@@ -57,6 +67,11 @@ pub enum RuleError {
     /// The actions cannot be read.
     #[error(transparent)]
     Actions(#[from] ActionsError),
+    /// The pattern mixes repositories and objects.
+    #[error(
+        "{0:?} mixes repositories and objects: {OBJECTS_PREFIX} stands at the start of a pattern alone"
+    )]
+    Mixed(String),
     /// The pattern cannot be read.
     #[error(transparent)]
     Repositories(#[from] PatternError),
@@ -70,7 +85,7 @@ impl FromStr for Rule {
         let [effect, who, actions, repositories] = words.as_slice() else {
             return Err(RuleError::Form);
         };
-        Ok(Rule {
+        let rule = Rule {
             effect: match *effect {
                 "allow" => Effect::Allow,
                 "deny" => Effect::Deny,
@@ -79,7 +94,9 @@ impl FromStr for Rule {
             who: who.parse()?,
             actions: actions.parse()?,
             repositories: repositories.parse()?,
-        })
+        };
+        rule.check()?;
+        Ok(rule)
     }
 }
 
@@ -108,6 +125,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }
+        let mixed = "deny everybody pull {s3:prod,prod}/**".parse::<Rule>();
+        assert!(matches!(mixed, Err(RuleError::Mixed(_))));
         for text in [
             "",
             "group:dev pull team/**",

@@ -14,10 +14,12 @@ pub(super) fn bucket_prefix(bucket: &str) -> Vec<u8> {
     prefix
 }
 
-/// A page of keys. A rolled-up prefix is passed over in one step, however many keys it holds.
+/// A page of the keys that are visible. A rolled-up prefix is passed over in one step once one of its keys
+/// is, however many keys it holds. What is not visible leaves no trace: neither in the page nor in its token.
 pub(super) fn list(
     rows: &impl Rows,
     request: &ListObjectsRequest,
+    is_visible: &dyn Fn(&str) -> bool,
 ) -> Result<ListObjectsResponse, StorageError> {
     check_bucket_name(&request.bucket)?;
     if !rows.contains(&BUCKETS, &request.bucket)? {
@@ -48,6 +50,9 @@ pub(super) fn list(
         let from = after.as_deref().map(within);
         for row in rows.scan_sound(&OBJECTS, &prefix, from.as_deref())? {
             let (ObjectKey { key, .. }, row) = row?;
+            if !is_visible(&key) {
+                continue;
+            }
             if page.objects.len() + page.common_prefixes.len() == limit {
                 page.next_token = last;
                 return Ok(page);

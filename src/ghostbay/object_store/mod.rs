@@ -104,6 +104,20 @@ impl LocalStorageEngine {
     }
 }
 
+impl LocalStorageEngine {
+    /// As [`StorageEngine::list_objects`], of the keys that are visible alone.
+    pub async fn list_visible(
+        &self,
+        request: ListObjectsRequest,
+        is_visible: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<ListObjectsResponse> {
+        let engine = self.clone();
+        // A listing reads up to a page of rows, and with a delimiter many more.
+        let listed = move || Ok(list(&engine.catalog().read()?, &request, &is_visible)?);
+        tokio::task::spawn_blocking(listed).await?
+    }
+}
+
 #[async_trait]
 impl StorageEngine for LocalStorageEngine {
     async fn put_object(&self, request: PutObjectRequest<'_>) -> Result<String> {
@@ -141,9 +155,7 @@ impl StorageEngine for LocalStorageEngine {
     }
 
     async fn list_objects(&self, request: ListObjectsRequest) -> Result<ListObjectsResponse> {
-        let engine = self.clone();
-        // A listing reads up to a page of rows, and with a delimiter many more.
-        tokio::task::spawn_blocking(move || Ok(list(&engine.catalog().read()?, &request)?)).await?
+        self.list_visible(request, |_| true).await
     }
 
     async fn copy_object(&self, request: CopyObjectRequest) -> Result<ObjectInfo> {

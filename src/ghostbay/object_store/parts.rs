@@ -90,6 +90,12 @@ impl LocalStorageEngine {
     }
 
     /// What was said of an upload, and when it was begun, in milliseconds since 1970.
+    pub fn multipart_row(&self, bucket: &str, key: &str, upload_id: &str) -> Result<MultipartRow> {
+        let upload = multipart_key(bucket, key, upload_id)?;
+        Ok(multipart::find(&self.catalog().read()?, &upload)?)
+    }
+
+    /// The same, and the parts that there are.
     pub fn multipart_upload(
         &self,
         bucket: &str,
