@@ -12,12 +12,15 @@ use crate::ghostbay::engine::ObjectInfo;
 use crate::ghostbay::terms::{Condition, Unwanted};
 use crate::oci::RepositoryName;
 
+/// Counts a request of somebody's, and refuses one too many.
+type Counted = Arc<dyn Fn(&Identity) -> S3Result<()> + Send + Sync>;
+
 /// Who sends a request, as an extension of it. Cheap to clone.
 #[derive(Clone)]
 pub struct Caller {
     identity: Identity,
     is_signed: bool,
-    counted: Arc<dyn Fn(&Identity) -> S3Result<()> + Send + Sync>,
+    counted: Counted,
     noted: Arc<Mutex<Noted>>,
 }
 
