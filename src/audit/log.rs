@@ -40,6 +40,22 @@ pub struct AuditOptions {
     pub detail: Detail,
 }
 
+#[cfg(test)]
+impl AuditOptions {
+    /// One file that nothing is taken out of, and a table without an end.
+    pub(super) fn without_end(file: &std::path::Path) -> Self {
+        AuditOptions {
+            file: FileOptions {
+                path: file.to_owned(),
+                bytes_max: u64::MAX,
+                keep: 1,
+            },
+            rows: u64::MAX,
+            detail: Detail::Changes,
+        }
+    }
+}
+
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -228,15 +244,7 @@ mod tests {
         });
         standing.recv().await.unwrap();
         let file = directory.path().join("audit.jsonl");
-        let options = AuditOptions {
-            file: FileOptions {
-                path: file.clone(),
-                bytes_max: u64::MAX,
-                keep: 1,
-            },
-            rows: u64::MAX,
-            detail: Detail::Changes,
-        };
+        let options = AuditOptions::without_end(&file);
         let log = AuditLog::start(storage.catalog().clone(), options).unwrap();
         let mut waited = 0;
         for number in 0..EVENTS {

@@ -296,7 +296,6 @@ async fn sleep_until(due: Option<Instant>) {
 mod tests {
     use super::*;
     use crate::audit::table::AUDIT;
-    use crate::audit::{Detail, FileOptions};
     use crate::ghostbay::LocalStorageEngine;
     use crate::ghostbay::catalog::Rows;
 
@@ -312,15 +311,7 @@ mod tests {
         };
         let (broken, whole) = (store("broken").await, store("whole").await);
         let file = directory.path().join("audit.jsonl");
-        let options = AuditOptions {
-            file: FileOptions {
-                path: file.clone(),
-                bytes_max: u64::MAX,
-                keep: 1,
-            },
-            rows: u64::MAX,
-            detail: Detail::Changes,
-        };
+        let options = AuditOptions::without_end(&file);
         let (_queue, messages) = tokio::sync::mpsc::channel(1);
         let catalog = broken.catalog().clone();
         let mut writer = Writer::new(messages, CancellationToken::new(), catalog, options).unwrap();

@@ -13,7 +13,7 @@
 
 pub mod admin;
 mod audit;
-mod body;
+pub mod body;
 mod challenge;
 mod dispatch;
 pub mod error;

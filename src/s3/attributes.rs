@@ -62,6 +62,22 @@ pub struct Description {
     pub tagging: Option<String>,
 }
 
+/// What a request's input says of an object: the same fields, whichever operation it is of.
+macro_rules! description_of {
+    ($input:expr) => {
+        $crate::s3::attributes::Description {
+            cache_control: $input.cache_control,
+            content_disposition: $input.content_disposition,
+            content_encoding: $input.content_encoding,
+            content_language: $input.content_language,
+            expires: $input.expires,
+            metadata: $input.metadata,
+            tagging: $input.tagging,
+        }
+    };
+}
+pub(super) use description_of;
+
 impl Description {
     /// The same as the store keeps it.
     pub fn into_map(self) -> S3Result<HashMap<String, String>> {

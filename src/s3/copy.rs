@@ -6,13 +6,12 @@ use std::sync::Arc;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::attributes::{self, Description, FULL_OBJECT, TAGS};
-use super::buckets::is_private;
+use super::attributes::{self, FULL_OBJECT, TAGS, description_of};
 use super::caller::Caller;
 use super::conditions::{self, Reading, etag, timestamp};
 use super::error;
 use super::objects::{check_version, fill_checksum, media_type};
-use super::service::{ObjectStore, refuse};
+use super::service::{ObjectStore, refuse_of_writes};
 use crate::auth::Action;
 use crate::ghostbay::engine::CopyObjectRequest;
 use crate::ghostbay::terms::{CopyTerms, Describe, Terms};
@@ -60,12 +59,7 @@ impl ObjectStore {
     ) -> S3Result<S3Response<CopyObjectOutput>> {
         let caller = Caller::of(&request.extensions)?;
         let input = request.input;
-        refuse! {
-            input.acl.as_ref().is_some_and(|acl| !is_private(acl.as_str())) => "an ACL other than private",
-            input.sse_customer_algorithm.is_some() || input.server_side_encryption.is_some() => "server-side encryption",
-            input.storage_class.as_ref().is_some_and(|it| it.as_str() != "STANDARD") => "a storage class other than STANDARD",
-            input.object_lock_mode.is_some() => "object lock",
-        }
+        refuse_of_writes!(input);
         let (source_bucket, source_key) = source(input.copy_source)?;
         self.admit_source(&caller, &source_bucket, &source_key)
             .await?;
@@ -80,15 +74,7 @@ impl ObjectStore {
                 "a copy onto itself takes x-amz-metadata-directive: REPLACE, or it would change nothing"
             ));
         }
-        let description = Description {
-            cache_control: input.cache_control,
-            content_disposition: input.content_disposition,
-            content_encoding: input.content_encoding,
-            content_language: input.content_language,
-            expires: input.expires,
-            metadata: input.metadata,
-            tagging: input.tagging,
-        };
+        let description = description_of!(input);
         let said: BTreeMap<String, String> = description.into_map()?.into_iter().collect();
         let content_type = media_type(input.content_type);
         let describe: Describe = Arc::new(move |old_type, old| {

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, RETRY_AFTER};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, Version};
+use axum::http::{HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -24,6 +24,7 @@ use super::service::ObjectStore;
 use super::strict;
 use crate::audit::AuditLog;
 use crate::auth::{ClientCertificate, Identity};
+use crate::http::body::content_length;
 use crate::http::metrics::Limit;
 use crate::http::transport::Peer;
 use crate::http::{Limits, Metrics, OriginOptions, Surface, observed};
@@ -31,8 +32,9 @@ use crate::http::{Limits, Metrics, OriginOptions, Surface, observed};
 /// What the content of a body is said to be that comes in pieces nobody signed.
 const UNSIGNED_PIECES: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
-/// The most bytes of a body in XML: 10,000 parts with two checksums each, or 1,000 keys of 1,024 bytes.
-const XML_BYTES_MAX: usize = 4 << 20;
+/// The most bytes of a body in XML: there is room for 10,000 parts with their checksums, and for 1,000 keys of
+/// 1,024 characters that are all written as entities.
+const XML_BYTES_MAX: usize = 8 << 20;
 
 /// What the endpoint is made of.
 pub struct S3Options {
@@ -122,6 +124,14 @@ impl Endpoint {
         let counted = self.limits.count_from(from);
         counted.map_err(|wait| self.too_many(Limit::requests_by_address, wait))?;
         let key = strict::access_key(parts, &self.store.region)?;
+        // `s3s` stops there as well, but takes it for an error of its own.
+        let length = content_length(&parts.headers);
+        if parts.method == Method::POST && length.is_some_and(|it| it > XML_BYTES_MAX as u64) {
+            return Err(s3_error!(
+                MaxMessageLengthExceeded,
+                "a body in XML has {XML_BYTES_MAX} bytes at most"
+            ));
+        }
         let auth = &self.store.auth;
         let identity = match &key {
             Some(key) => match auth.access_key(key) {

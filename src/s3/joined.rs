@@ -246,6 +246,17 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_that_cannot_be_compared_is_not_taken_for_right() {
+        let (parts, mut map) = upload(Algorithm::Crc32, FULL_OBJECT);
+        // As behind a part that was copied.
+        attributes::forget_part(&mut map, 5);
+        let none = BTreeMap::new();
+        assert_eq!(checksum(&parts, &map, &none, None).unwrap(), None);
+        let said = sum(Algorithm::Crc32, b"onetwotwox");
+        assert!(checksum(&parts, &map, &none, Some(&said)).is_err());
+    }
+
+    #[test]
     fn only_the_last_part_may_be_short() {
         let part = |number, size| JoinedPart { number, size };
         assert!(check_sizes(&[part(1, PART_BYTES_MIN), part(2, 1)]).is_ok());

@@ -7,8 +7,8 @@ use axum::http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::attributes::{self, COMPOSITE, Description, FULL_OBJECT};
-use super::buckets::{is_private, owner};
+use super::attributes::{self, COMPOSITE, FULL_OBJECT, description_of};
+use super::buckets::owner;
 use super::caller::Caller;
 use super::checksums::{Algorithm, Said, Sum};
 use super::conditions::{self, etag, timestamp};
@@ -16,7 +16,7 @@ use super::error::{self, Unmet};
 use super::joined;
 use super::listing::page_length;
 use super::objects::{announced, checksum_fields, fill_checksum, media_type};
-use super::service::{ObjectStore, refuse};
+use super::service::{ObjectStore, refuse, refuse_of_writes};
 use crate::auth::Action;
 use crate::ghostbay::engine::{
     CompleteMultipartUploadRequest, CreateMultipartUploadRequest, MultipartUploadInfo,
@@ -33,21 +33,8 @@ impl ObjectStore {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let input = request.input;
-        refuse! {
-            input.acl.as_ref().is_some_and(|acl| !is_private(acl.as_str())) => "an ACL other than private",
-            input.sse_customer_algorithm.is_some() || input.server_side_encryption.is_some() => "server-side encryption",
-            input.storage_class.as_ref().is_some_and(|it| it.as_str() != "STANDARD") => "a storage class other than STANDARD",
-            input.object_lock_mode.is_some() => "object lock",
-        }
-        let description = Description {
-            cache_control: input.cache_control,
-            content_disposition: input.content_disposition,
-            content_encoding: input.content_encoding,
-            content_language: input.content_language,
-            expires: input.expires,
-            metadata: input.metadata,
-            tagging: input.tagging,
-        };
+        refuse_of_writes!(input);
+        let description = description_of!(input);
         let mut metadata = description.into_map()?;
         let algorithm = input.checksum_algorithm.as_ref().map(|it| it.as_str());
         let kind = input.checksum_type.as_ref().map(|it| it.as_str());

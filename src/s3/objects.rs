@@ -4,16 +4,17 @@ use axum::http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::attributes::{self, Description, FULL_OBJECT, Shown};
+use super::attributes::{self, FULL_OBJECT, Shown, description_of};
 use super::body::outgoing;
-use super::buckets::is_private;
 use super::caller::Caller;
 use super::checksums::{Algorithm, Said, Sum};
 use super::conditions::{self, Reading, etag, timestamp};
 use super::error;
-use super::service::{ObjectStore, refuse};
+use super::service::{ObjectStore, refuse, refuse_of_writes};
 use crate::auth::Action;
-use crate::ghostbay::engine::{GetObjectRequest, ObjectInfo, PutObjectRequest, StorageEngine};
+use crate::ghostbay::engine::{
+    GetObjectRequest, GetObjectResponse, ObjectInfo, PutObjectRequest, StorageEngine,
+};
 use crate::ghostbay::terms::{AtEnd, Terms};
 use crate::range::ByteRange;
 
@@ -97,12 +98,10 @@ impl ObjectStore {
         let caller = Caller::of(&request.extensions)?;
         let is_signed = request.credentials.is_some();
         let input = request.input;
+        refuse_of_writes!(input);
         refuse! {
-            input.acl.as_ref().is_some_and(|acl| !is_private(acl.as_str())) => "an ACL other than private",
             input.grant_read.is_some() || input.grant_full_control.is_some() => "a grant",
-            input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some() => "object lock",
-            input.sse_customer_algorithm.is_some() || input.server_side_encryption.is_some() => "server-side encryption",
-            input.storage_class.as_ref().is_some_and(|it| it.as_str() != "STANDARD") => "a storage class other than STANDARD",
+            input.object_lock_legal_hold_status.is_some() => "object lock",
             input.website_redirect_location.is_some() => "x-amz-website-redirect-location",
             input.write_offset_bytes.is_some() => "x-amz-write-offset-bytes",
         }
@@ -113,15 +112,7 @@ impl ObjectStore {
             request.trailing_headers,
             is_signed,
         )?;
-        let description = Description {
-            cache_control: input.cache_control,
-            content_disposition: input.content_disposition,
-            content_encoding: input.content_encoding,
-            content_language: input.content_language,
-            expires: input.expires,
-            metadata: input.metadata,
-            tagging: input.tagging,
-        };
+        let description = description_of!(input);
         let metadata = description.into_map()?;
         let condition = conditions::writing(input.if_match, input.if_none_match)?;
         let condition = caller.may_write(&input.bucket, &input.key, condition);
@@ -224,6 +215,23 @@ impl ObjectStore {
         Ok(S3Response::new(output))
     }
 
+    /// An object, or a range of it, to be read.
+    pub(super) async fn open(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: Option<ByteRange>,
+    ) -> S3Result<GetObjectResponse> {
+        let get = GetObjectRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            range,
+        };
+        let got = self.engine.get_object(get).await;
+        let got = got.map_err(error::of_engine)?;
+        got.ok_or_else(|| error::no_such_key(key))
+    }
+
     /// An object that is wanted, the range of it, and its bytes.
     async fn read(
         &self,
@@ -239,17 +247,7 @@ impl ObjectStore {
         }
         let known = found.ok_or_else(|| error::no_such_key(&key))?;
         reading.check(&known.etag, known.modified_ms)?;
-        let get = GetObjectRequest {
-            bucket: bucket.to_owned(),
-            key: key.clone(),
-            range,
-        };
-        let got = self
-            .engine
-            .get_object(get)
-            .await
-            .map_err(error::of_engine)?;
-        let got = got.ok_or_else(|| error::no_such_key(&key))?;
+        let got = self.open(bucket, &key, range).await?;
         // It may have been replaced since; the bytes are those of what is said of it here.
         reading.check(&got.object.etag, got.object.modified_ms)?;
         Ok((got.object, got.range, got.data))

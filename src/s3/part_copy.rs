@@ -13,7 +13,7 @@ use super::conditions::{Reading, etag, timestamp};
 use super::copy::source;
 use super::error;
 use super::service::ObjectStore;
-use crate::ghostbay::engine::{GetObjectRequest, StorageEngine, UploadPartRequest};
+use crate::ghostbay::engine::UploadPartRequest;
 use crate::ghostbay::terms::PartSaid;
 use crate::ghostbay::{StorageError, now_ms};
 use crate::range::ByteRange;
@@ -60,17 +60,7 @@ impl ObjectStore {
                     .as_deref()
                     .map(range_of)
                     .transpose()?;
-                let get = GetObjectRequest {
-                    bucket,
-                    key: key.clone(),
-                    range,
-                };
-                let got = self
-                    .engine
-                    .get_object(get)
-                    .await
-                    .map_err(error::of_engine)?;
-                let got = got.ok_or_else(|| error::no_such_key(&key))?;
+                let got = self.open(&bucket, &key, range).await?;
                 wanted(Some(&got.object))
                     .map_err(|unmet| error::of_engine(StorageError::Unwanted(unmet).into()))?;
                 if let Some(ByteRange::FromTo { last, .. }) = range

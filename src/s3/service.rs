@@ -114,3 +114,16 @@ macro_rules! refuse {
     };
 }
 pub(super) use refuse;
+
+/// Refuses what no operation that makes an object takes.
+macro_rules! refuse_of_writes {
+    ($input:expr) => {
+        $crate::s3::service::refuse! {
+            $input.acl.as_ref().is_some_and(|acl| !$crate::s3::buckets::is_private(acl.as_str())) => "an ACL other than private",
+            $input.sse_customer_algorithm.is_some() || $input.server_side_encryption.is_some() => "server-side encryption",
+            $input.storage_class.as_ref().is_some_and(|it| it.as_str() != "STANDARD") => "a storage class other than STANDARD",
+            $input.object_lock_mode.is_some() => "object lock",
+        }
+    };
+}
+pub(super) use refuse_of_writes;

@@ -44,7 +44,8 @@ impl Answer {
     /// Asserts the status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{self:?}");
+        let said = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status, status, "{:?} {said}", self.headers);
         self
     }
 

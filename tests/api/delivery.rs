@@ -183,31 +183,26 @@ async fn a_blob_that_is_deleted_and_given_back_while_it_is_pulled_arrives_whole(
         .current_dir(registry.server.directory());
     println!("{}", said(&compact.output().unwrap()));
     registry.get(&path).await.expect(404);
-    slow.read_to_end_of(&mut taken, large.len());
+    read_rest(&mut slow, &mut taken, large.len());
     let body = taken.len() - large.len();
     assert!(taken[body..] == large);
     let (_, part) = answer(&mut ended);
     assert!(part == large[large.len() - 50_000..]);
 }
 
-trait ReadAll {
-    fn read_to_end_of(&mut self, taken: &mut Vec<u8>, body: usize);
-}
-
-impl ReadAll for TcpStream {
-    /// Reads on until the head and `body` bytes behind it are there, little by little at first.
-    fn read_to_end_of(&mut self, taken: &mut Vec<u8>, body: usize) {
-        let head = taken.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
-        for _ in 0..20 {
-            let mut some = [0; 3000];
-            let read = self.read(&mut some).unwrap();
-            taken.extend_from_slice(&some[..read]);
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let mut rest = vec![0; head + body - taken.len()];
-        self.read_exact(&mut rest).unwrap();
-        taken.extend(rest);
+/// Reads on until the head and `body` bytes behind it are there, little by little at first.
+fn read_rest(stream: &mut TcpStream, taken: &mut Vec<u8>, body: usize) {
+    let head = taken.windows(4).position(|end| end == b"\r\n\r\n");
+    let head = head.unwrap() + 4;
+    for _ in 0..20 {
+        let mut some = [0; 3000];
+        let read = stream.read(&mut some).unwrap();
+        taken.extend_from_slice(&some[..read]);
+        std::thread::sleep(Duration::from_millis(5));
     }
+    let mut rest = vec![0; head + body - taken.len()];
+    stream.read_exact(&mut rest).unwrap();
+    taken.extend(rest);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! The S3 endpoint as clients meet it: the program itself, over real sockets.
 
+#[path = "../api/client.rs"]
+mod client;
 #[path = "../support/s3.rs"]
 mod s3_client;
 #[path = "../support/mod.rs"]

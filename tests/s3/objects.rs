@@ -217,3 +217,32 @@ async fn what_is_not_there_is_named() {
         .await
         .refused(501, "NotImplemented");
 }
+
+#[tokio::test]
+async fn a_condition_on_one_of_many_keys_that_is_not_known_deletes_nothing() {
+    let place = Place::new(&[], &[]);
+    let admin = place.admin();
+    place.put(&admin, "/bucket", "").await.expect(200);
+    place.put(&admin, "/bucket/a", "content").await.expect(200);
+    let body = "<Delete><Object><Key>a</Key><Size>1</Size></Object></Delete>";
+    let delete = ask("POST", "/bucket").query("delete", "").body(body);
+    let answer = place.call(&admin, delete).await.expect(200).text();
+    assert!(answer.contains("<Code>NotImplemented</Code>"), "{answer}");
+    place.get(&admin, "/bucket/a").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_signed_request_says_what_the_headers_of_its_answer_are() {
+    let place = Place::new(&[], &["allow anonymous pull s3:bucket/**"]);
+    let admin = place.admin();
+    place.put(&admin, "/bucket", "").await.expect(200);
+    place.put(&admin, "/bucket/a", "content").await.expect(200);
+    let named = ask("GET", "/bucket/a")
+        .query("response-content-disposition", "attachment; filename=b")
+        .query("response-content-type", "text/x-test");
+    place.send(&named).await.refused(501, "NotImplemented");
+    let url = place.presigned(&admin, &named, "60");
+    let got = place.send(&url).await.expect(200);
+    assert_eq!(got.header("content-disposition"), "attachment; filename=b");
+    assert_eq!(got.header("content-type"), "text/x-test");
+}

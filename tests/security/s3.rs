@@ -352,3 +352,34 @@ async fn bad_signatures_are_throttled_and_written_down() {
     let events = place.command(&["audit"]);
     assert!(events.contains("SignatureDoesNotMatch"), "{events}");
 }
+
+/// The decoder of `s3s` cuts this word where it has no place to be cut.
+#[tokio::test]
+async fn a_header_that_looks_like_an_encoded_word_breaks_nothing() {
+    let (place, admin) = place().await;
+    for value in ["=?=", "a =?= b"] {
+        let put = ask("PUT", "/bucket/new").header("x-amz-meta-a", value);
+        place
+            .call(&admin, put)
+            .await
+            .refused(400, "InvalidArgument");
+    }
+    place
+        .get(&admin, "/bucket/new")
+        .await
+        .refused(404, "NoSuchKey");
+}
+
+/// A body in XML is read whole before anything of it is decided.
+#[tokio::test]
+async fn strangers_send_no_keys_to_be_deleted_and_nobody_sends_endless_ones() {
+    let (place, admin) = place().await;
+    let keys = "<Delete><Object><Key>secret</Key></Object></Delete>";
+    let stranger = ask("POST", "/bucket").query("delete", "").body(keys);
+    place.send(&stranger).await.refused(403, "AccessDenied");
+    let endless = "x".repeat(9 << 20);
+    let endless = ask("POST", "/bucket").query("delete", "").body(endless);
+    let refused = place.call(&admin, endless).await;
+    refused.refused(400, "MaxMessageLengthExceeded");
+    place.get(&admin, "/bucket/secret").await.expect(200);
+}

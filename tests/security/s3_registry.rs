@@ -150,6 +150,22 @@ async fn what_the_registry_owns_is_read_by_who_may_pull_and_written_by_nobody() 
         .query("tagging", "")
         .body("<Tagging><TagSet></TagSet></Tagging>");
     s3.call(&root, tags).await.refused(403, "AccessDenied");
+    // Nor by parts, whoever knows an upload; and nobody is told of any.
+    let upload = "00000000-0000-4000-8000-000000000000";
+    let of_upload = |method: &str| ask(method, &blob(&of_a)).query("uploadId", upload);
+    let part = |method: &str| of_upload(method).query("partNumber", "1");
+    let whole = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>";
+    for asked in [
+        part("PUT").body("x"),
+        part("PUT").header("x-amz-copy-source", "/other/x"),
+        of_upload("POST").body(whole),
+        of_upload("DELETE"),
+        of_upload("GET"),
+        ask("DELETE", &blob(&of_a)).query("tagging", ""),
+    ] {
+        s3.send(&asked).await.refused(403, "AccessDenied");
+        s3.call(&root, asked).await.refused(403, "AccessDenied");
+    }
     let got = s3.get(&alice, &blob(&of_a)).await.expect(200);
     assert_eq!(got.body, b"a layer");
 }

@@ -10,11 +10,10 @@ use std::process::Output;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{digest, hmac};
-use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::client::Answer;
 use crate::support::{PATIENCE, Server, drift, log_of, read_to_end, said, wait_for};
 
 /// What stands for a content's SHA-256 that nobody knows.
@@ -36,29 +35,9 @@ pub struct Key {
     pub secret: String,
 }
 
-/// An answer, read to its end.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
-}
-
 impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
-    }
-
-    #[track_caller]
-    pub fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{:?} {}", self.headers, self.text());
-        self
     }
 
     /// Asserts a refusal by its status and code.

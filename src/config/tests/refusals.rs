@@ -135,6 +135,11 @@ fn values_of_the_wrong_kind_are_named_with_their_place() {
             vec!["[auth] trust", "***", "no pattern of a claim"],
         ),
         (
+            "[[s3.lifecycle]]\nbucket = \"tmp\"\nexpire_after = \"0s\"\n",
+            &[],
+            vec!["[s3] lifecycle", "tmp", "above 0"],
+        ),
+        (
             "",
             &[("DRIFT_QUOTA_RULES", "many")],
             vec!["DRIFT_QUOTA_RULES"],

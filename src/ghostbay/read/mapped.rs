@@ -15,6 +15,9 @@ use super::Reader;
 /// The most that is given out at once, in bytes: what the kernel is asked to send with one call.
 const PIECE_BYTES_MAX: u64 = 2 << 20;
 
+/// How far ahead windows are looked at, in bytes, and how many in one go: each go wakes a thread.
+const AHEAD_BYTES: u64 = 4 << 20;
+
 /// An extent that is given out as places of its pack.
 pub struct Mapped {
     opened: ExtentReader,
@@ -22,8 +25,13 @@ pub struct Mapped {
     /// All of the extent that is wanted, and where in it that begins.
     bytes: Bytes,
     begin: u64,
-    /// A window that is being checked, by where it begins.
-    ahead: Option<(u64, JoinHandle<Result<(), ReadError>>)>,
+    ahead: Option<Ahead>,
+}
+
+/// Windows that are being checked, one after the other.
+struct Ahead {
+    windows: Range<u64>,
+    checked: JoinHandle<Result<(), ReadError>>,
 }
 
 impl Mapped {
@@ -46,32 +54,47 @@ impl Mapped {
     /// windows. Where nothing is, a window is read, and thereby both.
     pub async fn next(&mut self, reader: &Reader, rest: &Range<u64>) -> anyhow::Result<Bytes> {
         let window = self.opened.window(rest.start);
-        match self.ahead.take() {
-            Some((start, checked)) if start == window.start => {
-                checked.await?.map_err(StorageError::Read)?;
+        if !self.may_go(&window) {
+            let ahead = match self.ahead.take() {
+                Some(ahead) if ahead.windows.contains(&window.start) => ahead,
+                _ => self.check(reader, window.clone()),
+            };
+            let outcome = ahead.checked.await?;
+            // It may be one behind this that is not as it was written.
+            if !self.opened.is_right(window.start) {
+                outcome.map_err(StorageError::Read)?;
             }
-            _ if self.may_go(&window) => {}
-            _ => self
-                .check(reader, window.start)
-                .await?
-                .map_err(StorageError::Read)?,
         }
         let mut end = window.end;
         while end < rest.end {
             let next = self.opened.window(end);
-            if !self.may_go(&next) {
-                // It is looked at while this is on its way.
-                self.ahead = Some((next.start, self.check(reader, next.start)));
-                break;
-            }
-            if next.end - rest.start > PIECE_BYTES_MAX {
+            if next.end - rest.start > PIECE_BYTES_MAX || !self.may_go(&next) {
                 break;
             }
             end = next.end;
         }
+        self.look_ahead(reader, end, rest.end);
         let end = end.min(rest.end);
         let piece = (rest.start - self.begin) as usize..(end - self.begin) as usize;
         Ok(self.bytes.slice(piece))
+    }
+
+    /// Has what is not ready soon behind `at` be looked at while the piece before is on its way.
+    fn look_ahead(&mut self, reader: &Reader, mut at: u64, end: u64) {
+        self.ahead.take_if(|ahead| ahead.windows.end <= at);
+        if self.ahead.is_some() {
+            return;
+        }
+        let far = end.min(at + AHEAD_BYTES);
+        while at < far {
+            let window = self.opened.window(at);
+            if !self.may_go(&window) {
+                let windows = window.start..end.min(window.start + AHEAD_BYTES);
+                self.ahead = Some(self.check(reader, windows));
+                return;
+            }
+            at = window.end;
+        }
     }
 
     /// Whether a window was found right and is in memory.
@@ -81,8 +104,17 @@ impl Mapped {
         self.opened.is_right(window.start) && self.mapping.is_resident(&place)
     }
 
-    fn check(&self, reader: &Reader, at: u64) -> JoinHandle<Result<(), ReadError>> {
-        let opened = self.opened.clone();
-        reader.begin(move |_| opened.check(at))
+    /// Begins to check the windows of a range, up to the first that is not as it was written.
+    fn check(&self, reader: &Reader, windows: Range<u64>) -> Ahead {
+        let (opened, range) = (self.opened.clone(), windows.clone());
+        let checked = reader.begin(move |_| {
+            let mut at = range.start;
+            while at < range.end {
+                opened.check(at)?;
+                at = opened.window(at).end;
+            }
+            Ok(())
+        });
+        Ahead { windows, checked }
     }
 }

@@ -35,8 +35,7 @@ pub enum Delivery {
     Mapped,
 }
 
-/// An object of which less than this is asked for is copied, in bytes: sending it from its file saves
-/// nothing.
+/// An object of which less than this is asked for is copied, in bytes: it is one small read.
 const MAPPED_BYTES_MIN: u64 = 32 << 10;
 
 /// The parts of `extents` that make up `range` of the whole, each with its range within the
