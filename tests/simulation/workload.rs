@@ -1,5 +1,6 @@
 //! A client that does random things, one after the other, and notes what was acknowledged.
 
+mod conditions;
 mod deletes;
 mod objects;
 mod pushes;
@@ -223,7 +224,7 @@ impl Client {
     pub async fn step(&mut self, running: &Running) -> Option<Outcome> {
         let name = self.name();
         let Running { storage, registry } = running;
-        match self.random.below(25) {
+        match self.random.below(26) {
             0..=2 => self.push_blob(registry, name).await,
             3 => self.start_upload(registry, name).await,
             4 | 5 => self.append(registry, name).await,
@@ -242,6 +243,7 @@ impl Client {
             22 if self.random.chance(50) => self.delete_repository(registry, name).await,
             22 | 23 => self.collect(running).await,
             24 => self.retain(running).await,
+            25 => self.race(storage, name).await,
             _ => match self.random.below(3) {
                 0 => self.cancel(registry, name).await,
                 _ => self.delete_blob(registry, name).await,

@@ -85,7 +85,7 @@ impl Client {
     pub async fn step_of_objects(&mut self, running: &Running) -> Option<Outcome> {
         let name = self.name();
         let Running { storage, .. } = running;
-        match self.random.below(20) {
+        match self.random.below(24) {
             0..=2 => self.put_object(storage, name).await,
             3 | 4 => self.copy_object(storage, name).await,
             5 | 6 => self.delete_object(storage, name).await,
@@ -94,6 +94,7 @@ impl Client {
             14..=16 => self.complete_multipart(storage, name).await,
             17 => self.abort_multipart(storage, name).await,
             18 => self.reclaim(storage).await,
+            19..=22 => self.race(storage, name).await,
             _ => self.compact(storage).await,
         }
     }
