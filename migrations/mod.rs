@@ -4,6 +4,7 @@ mod v0001_initial;
 mod v0002_reclaim;
 mod v0003_accounts;
 mod v0004_audit;
+mod v0005_parts;
 
 use crate::ghostbay::catalog::schema::Step;
 
@@ -13,4 +14,5 @@ pub const STEPS: &[Step] = &[
     v0002_reclaim::STEP,
     v0003_accounts::STEP,
     v0004_audit::STEP,
+    v0005_parts::STEP,
 ];

@@ -19,7 +19,8 @@ fn tables() -> Vec<TableInfo> {
 fn page() -> String {
     let mut page = String::from(
         "The tables of the index, written by tests/schema.rs. A key begins with its table's id;\n\
-         a value with its row's version, and a CRC-32C over both closes it. Key fields: text ends with NUL, numbers are big-endian, a\n\
+         a value with its row's version, and a CRC-32C over both closes it. Key fields: text ends with NUL,\n\
+         any text with two, and a NUL within it is followed by 1; numbers are big-endian, a\n\
          digest is its algorithm's code (1 sha256, 2 sha512) and its raw value. Value fields: as\n\
          bincode 2 writes them in its standard configuration.\n",
     );

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::ghostbay::LocalStorageEngine;
 use crate::http::Api;
 use crate::http::transport::{Listener, TransportOptions};
-use crate::s3::{self, LifecycleRule, ObjectStore, S3Options, lifecycle};
+use crate::s3::{self, Hosts, LifecycleRule, ObjectStore, S3Options, lifecycle};
 
 /// Takes the port, if there is to be an endpoint.
 pub fn bind(config: &Config) -> anyhow::Result<Option<Listener>> {
@@ -49,6 +49,7 @@ pub fn serve(
         origin: api.origin.clone(),
         metrics: api.metrics.clone(),
         audit: api.audit.clone(),
+        hosts: Hosts::new(config.s3.hosts.clone()),
     };
     let (transport, stop) = (transport.clone(), stop.clone().cancelled_owned());
     async move {

@@ -10,6 +10,7 @@ mod backup;
 mod environment;
 mod error;
 mod gc;
+mod hosts;
 mod immutable;
 mod issuers;
 mod logging;

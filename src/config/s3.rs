@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 use super::server::ServerConfig;
-use super::{rules, scalar};
+use super::{hosts, rules, scalar};
 
 /// The section `[s3]`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -20,6 +20,9 @@ pub struct S3Config {
     pub port: u16,
     /// The region that requests are signed for.
     pub region: String,
+    /// The hosts below which names are those of buckets.
+    #[serde(deserialize_with = "hosts::deserialize")]
+    pub hosts: Vec<String>,
     /// Objects and uploads that have an end.
     #[serde(deserialize_with = "rules::list")]
     pub lifecycle: Vec<LifecycleConfig>,
@@ -48,6 +51,7 @@ impl Default for S3Config {
             enabled: false,
             port: 5002,
             region: "us-east-1".to_owned(),
+            hosts: Vec::new(),
             lifecycle: Vec::new(),
         }
     }
@@ -75,6 +79,14 @@ impl S3Config {
                 format!(
                     "{:?} is no region: use letters, digits and hyphens, such as us-east-1",
                     self.region
+                ),
+            );
+        }
+        if let Some(host) = self.hosts.iter().find(|host| !hosts::is_name(host)) {
+            return rule(
+                "hosts",
+                format!(
+                    "{host:?} is no name of a host: use one without a port, such as s3.example.org"
                 ),
             );
         }

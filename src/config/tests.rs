@@ -136,6 +136,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             ("DRIFT_S3_ENABLED", "true"),
             ("DRIFT_S3_PORT", "6002"),
             ("DRIFT_S3_REGION", "eu-central-1"),
+            ("DRIFT_S3_HOSTS", "s3.example.org, s3.example.com"),
             (
                 "DRIFT_S3_LIFECYCLE",
                 "[{ bucket = \"tmp\", prefix = \"a/\", expire_after = \"1day\", abort_after = \"2h\" }]",
@@ -292,6 +293,7 @@ fn every_key_has_a_variable_that_goes_over_the_file() {
             enabled: true,
             port: 6002,
             region: "eu-central-1".to_owned(),
+            hosts: vec!["s3.example.org".to_owned(), "s3.example.com".to_owned()],
             lifecycle: vec![LifecycleConfig {
                 bucket: "tmp".to_owned(),
                 prefix: "a/".to_owned(),

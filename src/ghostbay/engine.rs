@@ -177,6 +177,34 @@ pub struct MultipartUploadInfo {
     pub created_ms: u64,
 }
 
+/// Asks for a page of the uploads that a bucket has under way, by key and id.
+#[derive(Clone, Debug, Default)]
+pub struct ListUploadsRequest {
+    /// The bucket.
+    pub bucket: String,
+    /// Only those of keys that begin so.
+    pub prefix: String,
+    /// Keys that share what stands up to this behind the prefix are rolled up into one.
+    pub delimiter: Option<String>,
+    /// Where to go on: behind all uploads of that key, or behind what is rolled up to it.
+    pub key_marker: Option<String>,
+    /// Where to go on among the uploads of the key that `key_marker` is.
+    pub upload_id_marker: Option<String>,
+    /// Most entries of the page.
+    pub max_uploads: usize,
+}
+
+/// A page of the uploads that a bucket has under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListUploadsResponse {
+    /// The uploads.
+    pub uploads: Vec<MultipartUploadInfo>,
+    /// What was rolled up.
+    pub common_prefixes: Vec<String>,
+    /// The markers of the next page, of key and upload; `None` on the last page.
+    pub next: Option<(String, Option<String>)>,
+}
+
 /// An object store.
 ///
 /// What a method acknowledges is durable. Errors carry a

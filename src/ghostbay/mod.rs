@@ -81,6 +81,6 @@ pub const TABLES: &[TableInfo] = &[
     uploads::UPLOADS.info(),
     uploads::FINISHED.info(),
     uploads::FINISHED_BY_TIME.info(),
-    multipart::MULTIPART.info(),
     multipart::PARTS.info(),
+    multipart::MULTIPART.info(),
 ];

@@ -11,8 +11,8 @@ use super::error::StorageError;
 use super::pack::{Extent, accounts};
 use super::uploads::UploadId;
 
-/// Multipart uploads under way, by bucket, key and id.
-pub const MULTIPART: Table<MultipartKey, MultipartRow> = Table::new(0x09, "multipart_uploads");
+/// Multipart uploads under way, by bucket, key and id: in the order in which they are listed.
+pub const MULTIPART: Table<MultipartKey, MultipartRow> = Table::new(0x0c, "multipart_uploads");
 
 /// Their parts, by upload and number.
 pub const PARTS: Table<PartKey, PartRow> = Table::new(0x0a, "multipart_parts");
@@ -32,21 +32,19 @@ pub struct MultipartKey {
 }
 
 impl Key for MultipartKey {
-    const LAYOUT: &'static str = "bucket text, key bytes, upload 16 bytes";
+    const LAYOUT: &'static str = "bucket text, key any text, upload 16 bytes";
 
     fn encode(&self, out: &mut KeyWriter) {
         out.text(&self.bucket)
-            .raw(self.key.as_bytes())
+            .any_text(&self.key)
             .raw(self.id.as_bytes());
     }
 
     fn decode(input: &mut KeyReader<'_>) -> Option<Self> {
-        let bucket = input.text()?.to_owned();
-        let (key, id) = input.raw().split_last_chunk::<16>()?;
         Some(MultipartKey {
-            bucket,
-            key: std::str::from_utf8(key).ok()?.to_owned(),
-            id: UploadId::from_slice(id)?,
+            bucket: input.text()?.to_owned(),
+            key: input.any_text()?,
+            id: UploadId::from_slice(input.raw())?,
         })
     }
 }
@@ -101,12 +99,15 @@ pub struct PartRow {
     pub md5: [u8; 16],
     /// Where the bytes lie.
     pub extents: Vec<Extent>,
+    /// When it was stored, in milliseconds since 1970.
+    pub modified_ms: u64,
+    /// What the caller says of it.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Value for PartRow {
-    const VERSION: u8 = 1;
-    const LAYOUT: &'static str =
-        "size u64, md5 16 bytes, extents [pack u64, offset u64, length u64]";
+    const VERSION: u8 = 2;
+    const LAYOUT: &'static str = "size u64, md5 16 bytes, extents [pack u64, offset u64, length u64], modified_ms u64, metadata map(text, text)";
 }
 
 impl PartRow {
@@ -114,6 +115,30 @@ impl PartRow {
     pub fn etag(&self) -> String {
         hex(&self.md5)
     }
+}
+
+/// The MD5 that an ETag is, if it is one.
+pub fn md5_of(etag: &str) -> Option<[u8; 16]> {
+    let mut md5 = [0; 16];
+    if etag.len() != 32 || !etag.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in md5.iter_mut().zip(etag.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    (hex(&md5) == etag).then_some(md5)
+}
+
+/// The ETag of an object of parts with these MD5s: the MD5 over them, and their number.
+pub fn joined_etag(md5s: impl IntoIterator<Item = [u8; 16]>) -> String {
+    use md5::{Digest, Md5};
+
+    let (mut all, mut number) = (Md5::new(), 0);
+    for md5 in md5s {
+        all.update(md5);
+        number += 1;
+    }
+    format!("{}-{number}", hex(&all.finalize()))
 }
 
 /// Lower-case hex digits.
@@ -136,9 +161,14 @@ pub fn check_part_number(number: i32) -> Result<u32, StorageError> {
 /// The upload, if it is one of that bucket and key.
 pub fn find(rows: &impl Rows, key: &MultipartKey) -> Result<MultipartRow, StorageError> {
     rows.get(&MULTIPART, key)?
-        .ok_or_else(|| StorageError::NoSuchUpload {
-            upload: key.id.to_string(),
-        })
+        .ok_or_else(|| no_such_upload(&key.id))
+}
+
+/// There is no such upload, or it has ended.
+pub fn no_such_upload(id: &UploadId) -> StorageError {
+    StorageError::NoSuchUpload {
+        upload: id.to_string(),
+    }
 }
 
 /// All parts of an upload, by number.
@@ -166,8 +196,6 @@ pub fn join(
     named: &[MultipartUploadPart],
     uploaded: &[(u32, PartRow)],
 ) -> Result<Joined, StorageError> {
-    use md5::{Digest, Md5};
-
     let refuse = |part: &MultipartUploadPart, reason: String| StorageError::InvalidPart {
         part_number: part.part_number,
         reason,
@@ -179,7 +207,7 @@ pub fn join(
             reason: "a completion names at least one part".into(),
         });
     }
-    let mut md5s = Md5::new();
+    let mut md5s = Vec::new();
     let (mut size, mut extents, mut before) = (0, Vec::new(), 0);
     for part in named {
         let number = check_part_number(part.part_number)?;
@@ -204,14 +232,14 @@ pub fn join(
                 format!("it has {} bytes, not {}", row.size, part.size),
             ));
         }
-        md5s.update(row.md5);
+        md5s.push(row.md5);
         size += row.size;
         extents.extend_from_slice(&row.extents);
     }
     Ok(Joined {
         size,
         extents,
-        etag: format!("{}-{}", hex(&md5s.finalize()), named.len()),
+        etag: joined_etag(md5s),
     })
 }
 
@@ -241,4 +269,58 @@ pub fn release<'a>(
         accounts::release(transaction, &part.extents)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ghostbay::catalog::codec;
+    use crate::ghostbay::pack::PackId;
+
+    #[test]
+    fn the_bytes_of_the_rows_are_pinned() {
+        let said = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        let upload = MultipartRow {
+            content_type: "t".into(),
+            metadata: said.clone(),
+            created_ms: 7,
+        };
+        let golden = [1, 1, b't', 1, 1, b'a', 1, b'b', 7];
+        assert_eq!(codec::encode(&upload).unwrap(), golden);
+        assert_eq!(codec::decode::<MultipartRow>(&golden), Ok(upload));
+        let part = PartRow {
+            size: 5,
+            md5: [3; 16],
+            extents: vec![Extent {
+                pack: PackId::new(1, 2),
+                offset: 4160,
+                length: 5,
+            }],
+            modified_ms: 9,
+            metadata: said,
+        };
+        let mut golden = vec![2, 5];
+        golden.extend([3; 16]);
+        golden.extend([1, 253, 2, 0, 0, 0, 0, 0, 1, 0, 251, 64, 16, 5]);
+        golden.extend([9, 1, 1, b'a', 1, b'b']);
+        assert_eq!(codec::encode(&part).unwrap(), golden);
+        assert_eq!(codec::decode::<PartRow>(&golden), Ok(part));
+    }
+
+    #[test]
+    fn the_bytes_of_an_uploads_key_are_pinned() {
+        let id = UploadId::from_slice(&[5; 16]).unwrap();
+        let key = MultipartKey {
+            bucket: "b".into(),
+            key: "k\0".into(),
+            id,
+        };
+        let mut golden = vec![b'b', 0, b'k', 0, 1, 0, 0];
+        golden.extend([5; 16]);
+        assert_eq!(MULTIPART.encode_key(&key), golden);
+        assert_eq!(
+            MultipartKey::decode(&mut KeyReader::new(&golden)),
+            Some(key)
+        );
+    }
 }

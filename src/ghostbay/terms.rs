@@ -21,32 +21,36 @@ pub type Condition = Arc<dyn Fn(Option<&ObjectInfo>) -> Result<(), Unwanted> + S
 /// Says what is known of a content only when all of it has come. It is asked once.
 pub type AtEnd = Box<dyn FnOnce() -> HashMap<String, String> + Send>;
 
-/// Notes with an upload what was known of a part's content at its end.
-pub type PartSaid =
-    Arc<dyn Fn(&mut BTreeMap<String, String>, &HashMap<String, String>) + Send + Sync>;
-
 /// What an upload has become.
 #[derive(Clone, Debug)]
 pub struct Completed {
     /// The object's ETag.
     pub etag: String,
+    /// Its length in bytes.
+    pub size: u64,
     /// What is said of it.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A part that a completion joins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JoinedPart {
+/// A part of an upload under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadedPart {
     /// Its number.
     pub number: u32,
     /// Its length in bytes.
     pub size: u64,
+    /// Its ETag.
+    pub etag: String,
+    /// When it was stored, in milliseconds since 1970.
+    pub modified_ms: u64,
+    /// What is said of it.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Says of the parts that are joined, and of what was said of the upload, what is said of the object. It
 /// may be asked more than once.
 pub type AtJoin = Arc<
-    dyn Fn(&[JoinedPart], BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Unwanted>
+    dyn Fn(&[UploadedPart], BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Unwanted>
         + Send
         + Sync,
 >;

@@ -1,16 +1,14 @@
 //! What the registry holds as objects: `blobs/<algorithm>/<hex>` and `manifests/<repository>/<reference>`,
 //! read off its tables, for those who may pull it and nobody else.
 
-use std::collections::BTreeMap;
+mod listing;
+mod seek;
 
-use super::tables::{
-    BLOB_HOLDERS, BLOB_LINKS, ContentKey, HolderKey, MANIFESTS, REPOSITORIES, TAGS,
-};
-use super::{Blob, Registry, RegistryError, StoredManifest, repositories};
+use super::tables::{BLOB_HOLDERS, BLOB_LINKS, ContentKey, HolderKey, MANIFESTS};
+use super::{Blob, Registry, RegistryError, StoredManifest};
 use crate::digest::Digest;
-use crate::ghostbay::blob_key;
 use crate::ghostbay::catalog::{CatalogError, Rows};
-use crate::ghostbay::objects::{BLOBS_PREFIX, addressed_digest};
+use crate::ghostbay::objects::addressed_digest;
 use crate::oci::{Reference, RepositoryName};
 
 /// What the keys of manifests begin with.
@@ -100,37 +98,17 @@ impl Registry {
         }
     }
 
-    /// The first `limit` keys that begin with `prefix` and lie behind `after`, in the order of their
-    /// bytes. Reads all rows that could be among them, and keeps no more than `limit`.
-    pub fn shown_keys(
+    /// Gives `take` the keys that begin with `prefix` and lie behind `after`, in the order of their bytes, until
+    /// it says that it wants no more.
+    pub fn each_shown(
         &self,
         prefix: &str,
         after: Option<&[u8]>,
-        limit: usize,
         may_pull: impl Fn(&RepositoryName) -> bool,
-    ) -> Result<BTreeMap<String, Shown>, RegistryError> {
+        mut take: impl FnMut(String, Shown) -> bool,
+    ) -> Result<(), RegistryError> {
         let rows = self.storage.catalog().read()?;
-        let mut page = Page {
-            prefix,
-            after,
-            limit,
-            keys: BTreeMap::new(),
-        };
-        let touches = |place: &str| prefix.starts_with(place) || place.starts_with(prefix);
-        let names = rows.scan_sound(&REPOSITORIES, &[], None)?;
-        for name in names {
-            let (repository, row) = name?;
-            if row.deleted_ms.is_some() || !may_pull(&repository) {
-                continue;
-            }
-            if touches(BLOBS_PREFIX) {
-                page.blobs(&rows, &repository)?;
-            }
-            if touches(&format!("{MANIFESTS_PREFIX}{repository}/")) {
-                page.manifests(&rows, &repository)?;
-            }
-        }
-        Ok(page.keys)
+        Ok(listing::each(&rows, prefix, after, &may_pull, &mut take)?)
     }
 }
 
@@ -147,79 +125,4 @@ fn holder(
         }
     }
     Ok(None)
-}
-
-/// A page that fills up.
-struct Page<'a> {
-    prefix: &'a str,
-    after: Option<&'a [u8]>,
-    limit: usize,
-    keys: BTreeMap<String, Shown>,
-}
-
-impl Page<'_> {
-    fn add(&mut self, key: String, shown: impl FnOnce() -> Shown) {
-        let is_behind = self.after.is_none_or(|after| key.as_bytes() > after);
-        if !key.starts_with(self.prefix) || !is_behind || self.limit == 0 {
-            return;
-        }
-        if self.keys.len() == self.limit {
-            let last = self.keys.last_key_value();
-            if last.is_some_and(|(last, _)| *last <= key) {
-                return;
-            }
-            if !self.keys.contains_key(&key) {
-                self.keys.pop_last();
-            }
-        }
-        self.keys.insert(key, shown());
-    }
-
-    fn blobs(&mut self, rows: &impl Rows, repository: &RepositoryName) -> Result<(), CatalogError> {
-        let prefix = repositories::prefix(repository);
-        for row in rows.scan_sound(&BLOB_LINKS, &prefix, None)? {
-            let (ContentKey { digest, .. }, link) = row?;
-            self.add(blob_key(&digest), || Shown {
-                digest,
-                size: link.size,
-                media_type: BLOB_TYPE.to_owned(),
-                modified_ms: link.linked_ms,
-            });
-        }
-        Ok(())
-    }
-
-    fn manifests(
-        &mut self,
-        rows: &impl Rows,
-        repository: &RepositoryName,
-    ) -> Result<(), CatalogError> {
-        let prefix = repositories::prefix(repository);
-        let key = |reference: &dyn std::fmt::Display| {
-            format!("{MANIFESTS_PREFIX}{repository}/{reference}")
-        };
-        for row in rows.scan_sound(&MANIFESTS, &prefix, None)? {
-            let (ContentKey { digest, .. }, manifest) = row?;
-            self.add(key(&digest), || Shown {
-                digest,
-                size: manifest.size,
-                media_type: manifest.media_type,
-                modified_ms: manifest.pushed_ms,
-            });
-        }
-        for row in rows.scan_sound(&TAGS, &prefix, None)? {
-            let (tag, row) = row?;
-            let of = ContentKey::new(repository, &row.digest);
-            let Some(manifest) = rows.get_sound(&MANIFESTS, &of)? else {
-                continue;
-            };
-            self.add(key(&tag.tag), || Shown {
-                digest: row.digest,
-                size: manifest.size,
-                media_type: manifest.media_type,
-                modified_ms: manifest.pushed_ms,
-            });
-        }
-        Ok(())
-    }
 }

@@ -33,7 +33,9 @@ fn need(operation: &str) -> Option<(Need, bool)> {
         "HeadBucket" | "GetBucketLocation" => (Need::Bucket(Action::Pull), false),
         "CreateBucket" => (Need::Bucket(Action::PushNew), true),
         "DeleteBucket" => (Need::Bucket(Action::Delete), true),
-        "GetObject" | "HeadObject" | "GetObjectTagging" => (Need::Object(&[Action::Pull]), false),
+        "GetObject" | "HeadObject" | "GetObjectTagging" | "GetObjectAttributes" => {
+            (Need::Object(&[Action::Pull]), false)
+        }
         "ListParts" => (Need::Object(WRITE), false),
         "PutObject"
         | "CopyObject"

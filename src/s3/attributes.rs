@@ -10,7 +10,9 @@
 //! | `:tags` | the tags, as in `x-amz-tagging` |
 //! | `:checksum` | algorithm, base64 and whether it is of all or of the parts: `CRC32 AAAAAA== FULL_OBJECT` |
 //! | `:upload-checksum` | of an upload: algorithm and kind that were asked for |
-//! | `:part-00001` | of an upload: that part's checksum: `CRC32 AAAAAA==` |
+//! | `:parts`, `:part-sums` | of an object of parts: their numbers, sizes and checksums (`boundaries`) |
+//!
+//! A part of an upload has a map of its own, with its `:checksum`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,7 +30,10 @@ const CONTENT_LANGUAGE: &str = ":content-language";
 const EXPIRES: &str = ":expires";
 const CHECKSUM: &str = ":checksum";
 const UPLOAD_CHECKSUM: &str = ":upload-checksum";
-const PART: &str = ":part-";
+/// Where the parts of an object lie that was made of some.
+pub const PARTS: &str = ":parts";
+/// The checksums of these parts.
+pub const PART_SUMS: &str = ":part-sums";
 /// The tags.
 pub const TAGS: &str = ":tags";
 
@@ -198,37 +203,17 @@ pub fn upload_checksum_of(map: &BTreeMap<String, String>) -> Option<(Algorithm, 
     Some((Algorithm::of_name(algorithm)?, kind.to_owned()))
 }
 
-/// The name that the checksum of a part is kept under.
-fn part_name(number: u32) -> String {
-    format!("{PART}{number:05}")
-}
-
-/// Notes the checksum of a part with its upload. The row of an upload is written again with each part; for
-/// ten thousand of them that is a few hundred KiB at its end.
-pub fn note_part(map: &mut BTreeMap<String, String>, number: u32, sum: &Sum) {
-    let text = format!("{} {}", sum.algorithm.name(), sum.value);
-    map.insert(part_name(number), text);
-}
-
-/// Forgets the checksum of a part that has none any more.
-pub fn forget_part(map: &mut BTreeMap<String, String>, number: u32) {
-    map.remove(&part_name(number));
-}
-
-/// The checksum of a part.
-pub fn part(map: &BTreeMap<String, String>, number: u32) -> Option<Sum> {
-    read_checksum(map.get(&part_name(number))?).map(|(sum, _)| sum)
-}
-
 /// What of an upload is not said of the object that it becomes.
 pub fn forget_upload(map: &mut BTreeMap<String, String>) {
-    map.retain(|name, _| name != UPLOAD_CHECKSUM && !name.starts_with(PART));
+    map.remove(UPLOAD_CHECKSUM);
 }
 
 /// Takes over what belongs to the content from the original of a copy.
-pub fn keep_checksum(from: &BTreeMap<String, String>, to: &mut BTreeMap<String, String>) {
-    if let Some(text) = from.get(CHECKSUM) {
-        to.insert(CHECKSUM.to_owned(), text.clone());
+pub fn keep_of_content(from: &BTreeMap<String, String>, to: &mut BTreeMap<String, String>) {
+    for name in [CHECKSUM, PARTS, PART_SUMS] {
+        if let Some(text) = from.get(name) {
+            to.insert(name.to_owned(), text.clone());
+        }
     }
 }
 
@@ -274,23 +259,5 @@ mod tests {
             ..Description::default()
         };
         assert!(description.into_map().is_err());
-    }
-
-    #[test]
-    fn parts_are_forgotten_with_their_upload() {
-        let mut map = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
-        let sum = Sum {
-            algorithm: Algorithm::Sha1,
-            value: "x".into(),
-        };
-        note_part(&mut map, 7, &sum);
-        map.extend([upload_checksum(Algorithm::Sha1, COMPOSITE)]);
-        assert_eq!(part(&map, 7), Some(sum));
-        assert_eq!(
-            upload_checksum_of(&map),
-            Some((Algorithm::Sha1, COMPOSITE.to_owned()))
-        );
-        forget_upload(&mut map);
-        assert_eq!(map.len(), 1);
     }
 }

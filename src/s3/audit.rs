@@ -57,16 +57,19 @@ pub struct About {
 }
 
 impl About {
-    /// That of a request.
-    pub fn of(parts: &Parts, from: Option<IpAddr>) -> Self {
-        let path = percent_encoding::percent_decode_str(parts.uri.path());
-        let path = path.decode_utf8_lossy();
+    /// That of a request for that bucket and key.
+    pub fn of(parts: &Parts, (bucket, key): (&str, &str), from: Option<IpAddr>) -> Self {
+        let decode = |text| percent_encoding::percent_decode_str(text).decode_utf8_lossy();
+        let object = match key {
+            "" => decode(bucket).into_owned(),
+            key => format!("{}/{}", decode(bucket), decode(key)),
+        };
         let id = parts.extensions.get::<RequestId>();
         let query = parts.uri.query().unwrap_or_default();
         About {
             request: id.map(|RequestId(id)| id.to_string()),
             from: from.map(|from| from.to_string()),
-            object: format!("{OBJECTS_PREFIX}{}", path.trim_start_matches('/')),
+            object: format!("{OBJECTS_PREFIX}{object}"),
             is_change: !matches!(parts.method, Method::GET | Method::HEAD),
             has_credentials: parts.headers.contains_key("authorization")
                 || query.contains("X-Amz-Signature"),

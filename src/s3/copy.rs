@@ -91,7 +91,7 @@ impl ObjectStore {
                 Some(tags) => drop(new.insert(TAGS.to_owned(), tags.clone())),
                 None => drop(new.remove(TAGS)),
             }
-            attributes::keep_checksum(&old, &mut new);
+            attributes::keep_of_content(&old, &mut new);
             (new_type, new)
         });
         let reading = Reading {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, EXPECT, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
@@ -20,8 +20,10 @@ use super::audit;
 use super::caller::Caller;
 use super::chunks::Chunks;
 use super::error;
+use super::hosts::Hosts;
 use super::service::ObjectStore;
 use super::strict;
+use super::xml;
 use crate::audit::AuditLog;
 use crate::auth::{ClientCertificate, Identity};
 use crate::http::body::content_length;
@@ -31,10 +33,6 @@ use crate::http::{Limits, Metrics, OriginOptions, Surface, observed};
 
 /// What the content of a body is said to be that comes in pieces nobody signed.
 const UNSIGNED_PIECES: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
-
-/// The most bytes of a body in XML: there is room for 10,000 parts with their checksums, and for 1,000 keys of
-/// 1,024 characters that are all written as entities.
-const XML_BYTES_MAX: usize = 8 << 20;
 
 /// What the endpoint is made of.
 pub struct S3Options {
@@ -48,6 +46,8 @@ pub struct S3Options {
     pub metrics: Arc<Metrics>,
     /// Where it is written down who did what; `None`: nowhere.
     pub audit: Option<AuditLog>,
+    /// The hosts below which names are those of buckets.
+    pub hosts: Hosts,
 }
 
 #[derive(Clone)]
@@ -58,16 +58,20 @@ struct Endpoint {
     origin: Arc<OriginOptions>,
     metrics: Arc<Metrics>,
     audit: Option<AuditLog>,
+    hosts: Hosts,
 }
 
 /// The endpoint, alone on a port.
 pub fn router(options: S3Options) -> Router {
     let mut builder = S3ServiceBuilder::new(options.store.clone());
     let mut config = S3Config::default();
-    config.xml_max_body_size = XML_BYTES_MAX;
+    config.xml_max_body_size = xml::BYTES_MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(options.store.clone());
     builder.set_access(options.store.clone());
+    if !options.hosts.is_empty() {
+        builder.set_host(options.hosts.clone());
+    }
     let metrics = options.metrics.clone();
     let endpoint = Endpoint {
         store: options.store,
@@ -76,6 +80,7 @@ pub fn router(options: S3Options) -> Router {
         origin: options.origin,
         metrics: options.metrics,
         audit: options.audit,
+        hosts: options.hosts,
     };
     let router = Router::new().fallback(serve).with_state(endpoint);
     observed(router, metrics, Surface::S3)
@@ -86,7 +91,7 @@ async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
     let from = endpoint
         .origin
         .client(&parts.headers, parts.extensions.get::<Peer>().copied());
-    let about = audit::About::of(&parts, from);
+    let about = audit::About::of(&parts, endpoint.hosts.place(&parts), from);
     // A body of no bytes needs no "100 Continue", and gets its answer at once. botocore takes the status of
     // such an answer for that of the next one on the connection as well, and waits for a minute.
     let is_last = parts.headers.contains_key(EXPECT)
@@ -126,10 +131,11 @@ impl Endpoint {
         let key = strict::access_key(parts, &self.store.region)?;
         // `s3s` stops there as well, but takes it for an error of its own.
         let length = content_length(&parts.headers);
-        if parts.method == Method::POST && length.is_some_and(|it| it > XML_BYTES_MAX as u64) {
+        if parts.method == Method::POST && length.is_some_and(|it| it > xml::BYTES_MAX as u64) {
             return Err(s3_error!(
                 MaxMessageLengthExceeded,
-                "a body in XML has {XML_BYTES_MAX} bytes at most"
+                "a body in XML has {} bytes at most",
+                xml::BYTES_MAX
             ));
         }
         let auth = &self.store.auth;
@@ -190,16 +196,27 @@ impl Endpoint {
         parts.extensions.insert(caller.clone());
         let pieces = parts.headers.get("x-amz-content-sha256");
         let pieces = pieces.and_then(|it| it.to_str().ok());
-        let body = match pieces.filter(|it| it.starts_with("STREAMING-")) {
-            None => s3s::Body::http_body_unsync(body),
+        let pieces = pieces.filter(|it| it.starts_with("STREAMING-"));
+        let (_, key_of_object) = self.hosts.place(&parts);
+        let (body, outcome) = match pieces {
+            _ if xml::is_expected(&parts, key_of_object) => match xml::watch(&parts, body).await {
+                Ok((body, outcome)) => (body, Some(outcome)),
+                Err(error) => return refusal(error),
+            },
+            None => (body, None),
             Some(pieces) => {
                 let frames = body.into_data_stream().map_err(axum::Error::into_inner);
                 let chunks = Chunks::new(frames, pieces != UNSIGNED_PIECES);
-                s3s::Body::http_body_unsync(Body::from_stream(chunks))
+                (Body::from_stream(chunks), None)
             }
         };
+        let body = s3s::Body::http_body_unsync(body);
         let request = axum::http::Request::from_parts(parts, body);
         let answered = self.service.call(request).await;
+        // `s3s` takes what is wrong with a body in XML for an error of its own.
+        if let Some(error) = outcome.and_then(|outcome| outcome.error()) {
+            return refusal(error);
+        }
         let answer = match answered {
             Ok(answer) => into_response(answer),
             Err(error) => {
@@ -223,6 +240,10 @@ impl Endpoint {
 
 fn into_response(answer: s3s::HttpResponse) -> Response {
     let (mut parts, body) = answer.into_parts();
+    // The status of an answer to HeadObject is lost in `s3s`.
+    if parts.status == StatusCode::OK && parts.headers.contains_key(CONTENT_RANGE) {
+        parts.status = StatusCode::PARTIAL_CONTENT;
+    }
     let refused = audit::Refused::of(parts.status, &body);
     parts.extensions.insert(refused);
     if parts.status == StatusCode::NOT_MODIFIED {

@@ -23,6 +23,8 @@ pub enum Unmet {
     TooSmall(u32, u64),
     /// Checksums that do not fit.
     Checksum(String),
+    /// Parts that do not have as many bytes as was said: how many they have, and were said to have.
+    Size(u64, i64),
 }
 
 impl fmt::Display for Unmet {
@@ -36,6 +38,10 @@ impl fmt::Display for Unmet {
                 "part {number} has {bytes} bytes: all but the last have 5 MiB at least"
             ),
             Unmet::Checksum(reason) => f.write_str(reason),
+            Unmet::Size(found, said) => write!(
+                f,
+                "the parts have {found} bytes, and x-amz-mp-object-size says {said}"
+            ),
         }
     }
 }
@@ -50,6 +56,7 @@ impl From<&Unmet> for S3Error {
             Unmet::Denied => S3ErrorCode::AccessDenied,
             Unmet::TooSmall(..) => S3ErrorCode::EntityTooSmall,
             Unmet::Checksum(_) => S3ErrorCode::InvalidPart,
+            Unmet::Size(..) => S3ErrorCode::InvalidRequest,
         };
         S3Error::with_message(code, unmet.to_string())
     }

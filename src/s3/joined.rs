@@ -13,7 +13,7 @@ use super::checksums::{Algorithm, Fields, Sum, of_bytes};
 use super::error::Unmet;
 use super::objects::checksum_fields;
 use crate::ghostbay::engine::MultipartUploadPart;
-use crate::ghostbay::terms::JoinedPart;
+use crate::ghostbay::terms::UploadedPart;
 
 /// The least bytes of a part that is not the last (S3, "Amazon S3 multipart upload limits").
 const PART_BYTES_MIN: u64 = 5 << 20;
@@ -79,7 +79,7 @@ pub fn sums(named: &[CompletedPart]) -> S3Result<BTreeMap<u32, Sum>> {
 }
 
 /// Refuses parts that are too short.
-pub fn check_sizes(parts: &[JoinedPart]) -> Result<(), Unmet> {
+pub fn check_sizes(parts: &[UploadedPart]) -> Result<(), Unmet> {
     let but_last = parts.split_last().map_or(parts, |(_, before)| before);
     match but_last.iter().find(|part| part.size < PART_BYTES_MIN) {
         Some(part) => Err(Unmet::TooSmall(part.number, part.size)),
@@ -87,17 +87,17 @@ pub fn check_sizes(parts: &[JoinedPart]) -> Result<(), Unmet> {
     }
 }
 
-/// The checksum of an object of these parts, and its kind: over the checksums that the upload's `map`
-/// holds of them. What the completion names has to be the same.
+/// The checksum of an object of these parts, and its kind, by what the upload's `map` says: over the
+/// checksums of the parts. What the completion names has to be the same.
 pub fn checksum(
-    parts: &[JoinedPart],
+    parts: &[UploadedPart],
     map: &BTreeMap<String, String>,
     named: &BTreeMap<u32, Sum>,
     whole: Option<&Sum>,
 ) -> Result<Option<(Sum, &'static str)>, Unmet> {
     let mut known = Vec::new();
     for part in parts {
-        let sum = attributes::part(map, part.number);
+        let sum = attributes::checksum_of(&part.metadata).map(|(sum, _)| sum);
         if let Some(said) = named.get(&part.number)
             && sum.as_ref() != Some(said)
         {
@@ -155,7 +155,7 @@ fn composite(algorithm: Algorithm, parts: &[Sum]) -> Option<Sum> {
 }
 
 /// The checksum that the whole content has, of the checksums and lengths of its parts.
-fn combined(algorithm: Algorithm, parts: &[JoinedPart], sums: &[Sum]) -> Option<Sum> {
+fn combined(algorithm: Algorithm, parts: &[UploadedPart], sums: &[Sum]) -> Option<Sum> {
     let of = match algorithm {
         Algorithm::Crc32 => CrcAlgorithm::Crc32IsoHdlc,
         Algorithm::Crc32c => CrcAlgorithm::Crc32Iscsi,
@@ -194,17 +194,28 @@ mod tests {
         }
     }
 
-    /// An upload of three parts, checked by that.
-    fn upload(algorithm: Algorithm, kind: &str) -> (Vec<JoinedPart>, BTreeMap<String, String>) {
-        let contents: [&[u8]; 3] = [b"one", b"twotwo", b"x"];
-        let mut map = BTreeMap::from([attributes::upload_checksum(algorithm, kind)]);
-        let mut parts = Vec::new();
-        for (content, number) in contents.iter().zip([1, 5, 9]) {
-            attributes::note_part(&mut map, number, &sum(algorithm, content));
-            let size = content.len() as u64;
-            parts.push(JoinedPart { number, size });
+    fn part(number: u32, size: u64) -> UploadedPart {
+        UploadedPart {
+            number,
+            size,
+            etag: String::new(),
+            modified_ms: 0,
+            metadata: BTreeMap::new(),
         }
-        (parts, map)
+    }
+
+    /// An upload of three parts, checked by that.
+    fn upload(algorithm: Algorithm, kind: &str) -> (Vec<UploadedPart>, BTreeMap<String, String>) {
+        let contents: [&[u8]; 3] = [b"one", b"twotwo", b"x"];
+        let map = BTreeMap::from([attributes::upload_checksum(algorithm, kind)]);
+        let parts = contents.iter().zip([1, 5, 9]).map(|(content, number)| {
+            let sum = attributes::checksum(&sum(algorithm, content), FULL_OBJECT);
+            UploadedPart {
+                metadata: BTreeMap::from([sum]),
+                ..part(number, content.len() as u64)
+            }
+        });
+        (parts.collect(), map)
     }
 
     #[test]
@@ -247,9 +258,9 @@ mod tests {
 
     #[test]
     fn a_checksum_that_cannot_be_compared_is_not_taken_for_right() {
-        let (parts, mut map) = upload(Algorithm::Crc32, FULL_OBJECT);
+        let (mut parts, map) = upload(Algorithm::Crc32, FULL_OBJECT);
         // As behind a part that was copied.
-        attributes::forget_part(&mut map, 5);
+        parts[1].metadata.clear();
         let none = BTreeMap::new();
         assert_eq!(checksum(&parts, &map, &none, None).unwrap(), None);
         let said = sum(Algorithm::Crc32, b"onetwotwox");
@@ -258,7 +269,6 @@ mod tests {
 
     #[test]
     fn only_the_last_part_may_be_short() {
-        let part = |number, size| JoinedPart { number, size };
         assert!(check_sizes(&[part(1, PART_BYTES_MIN), part(2, 1)]).is_ok());
         assert!(check_sizes(&[part(1, PART_BYTES_MIN - 1), part(2, 1)]).is_err());
         assert!(check_sizes(&[part(1, 0)]).is_ok());

@@ -37,10 +37,10 @@ struct Asked {
 
 /// How names go into an answer.
 #[derive(Clone, Copy)]
-struct Encoding(bool);
+pub(super) struct Encoding(bool);
 
 impl Encoding {
-    fn of(kind: Option<&EncodingType>) -> S3Result<Self> {
+    pub(super) fn of(kind: Option<&EncodingType>) -> S3Result<Self> {
         match kind.map(EncodingType::as_str) {
             None => Ok(Encoding(false)),
             Some("url") => Ok(Encoding(true)),
@@ -51,7 +51,7 @@ impl Encoding {
         }
     }
 
-    fn text(self, text: String) -> String {
+    pub(super) fn text(self, text: String) -> String {
         match self.0 {
             true => utf8_percent_encode(&text, URL).to_string(),
             false => text,

@@ -5,27 +5,21 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::attributes::{self, COMPOSITE, FULL_OBJECT, description_of};
-use super::buckets::owner;
+use super::boundaries::Boundaries;
 use super::caller::Caller;
-use super::checksums::{Algorithm, Said, Sum};
-use super::conditions::{self, etag, timestamp};
+use super::checksums::{Algorithm, Said};
+use super::conditions::{self, etag};
 use super::error::{self, Unmet};
 use super::joined;
-use super::listing::page_length;
 use super::objects::{announced, checksum_fields, fill_checksum, media_type};
-use super::service::{ObjectStore, refuse, refuse_of_writes};
-use crate::auth::Action;
+use super::service::{ObjectStore, refuse_of_writes};
 use crate::ghostbay::engine::{
-    CompleteMultipartUploadRequest, CreateMultipartUploadRequest, MultipartUploadInfo,
-    MultipartUploadPart, StorageEngine, UploadPartRequest,
+    CompleteMultipartUploadRequest, CreateMultipartUploadRequest, StorageEngine, UploadPartRequest,
 };
-use crate::ghostbay::terms::{AtEnd, AtJoin, PartSaid, Terms, Unwanted};
-
-/// The name under which what is known of a part goes from its body to its upload.
-const OF_PART: &str = ":part";
+use crate::ghostbay::terms::{AtEnd, AtJoin, Terms, Unwanted};
 
 impl ObjectStore {
     pub(super) async fn begin_upload(
@@ -96,26 +90,11 @@ impl ObjectStore {
             let outcome = outcome.clone();
             Box::new(move || {
                 let sum = outcome.sum();
-                let text = |sum: Sum| format!("{} {}", sum.algorithm.name(), sum.value);
-                sum.map(|sum| (OF_PART.to_owned(), text(sum)))
-                    .into_iter()
+                sum.iter()
+                    .map(|sum| attributes::checksum(sum, FULL_OBJECT))
                     .collect()
             })
         };
-        let number = input.part_number as u32;
-        let note: PartSaid = Arc::new(move |map, known| {
-            let sum = known.get(OF_PART).and_then(|text| text.split_once(' '));
-            let sum = sum.and_then(|(algorithm, value)| {
-                Some(Sum {
-                    algorithm: Algorithm::of_name(algorithm)?,
-                    value: value.to_owned(),
-                })
-            });
-            match sum {
-                Some(sum) => attributes::note_part(map, number, &sum),
-                None => attributes::forget_part(map, number),
-            }
-        });
         let put = UploadPartRequest {
             bucket: input.bucket,
             key: input.key,
@@ -124,10 +103,7 @@ impl ObjectStore {
             data,
         };
         let length = announced(input.content_length)?;
-        let stored = self
-            .engine
-            .upload_part_on(put, length, Some((note, at_end)))
-            .await;
+        let stored = self.engine.upload_part_on(put, length, Some(at_end)).await;
         let stored = stored.map_err(|error| error::of_body(error, &outcome))?;
         let mut output = UploadPartOutput {
             e_tag: Some(etag(&stored)),
@@ -151,25 +127,26 @@ impl ObjectStore {
             .multipart_upload
             .and_then(|it| it.parts)
             .unwrap_or_default();
-        let (_, uploaded) = self
-            .engine
-            .multipart_upload(&input.bucket, &input.key, &input.upload_id)
-            .map_err(error::of_engine)?;
+        let at = (&*input.bucket, &*input.key, &*input.upload_id);
+        let uploaded = self.engine.list_parts(at.0, at.1, at.2).await;
+        let uploaded = match uploaded.map_err(error::of_engine) {
+            // It may have been completed by the same request, whose answer was lost.
+            Err(error) if *error.code() == S3ErrorCode::NoSuchUpload => Vec::new(),
+            uploaded => uploaded?,
+        };
         let parts = joined::parts(&named, &uploaded)?;
         let sums = joined::sums(&named)?;
-        if let Some(size) = input.mpu_object_size {
-            let found: u64 = parts.iter().map(|part| part.size).sum();
-            if u64::try_from(size) != Ok(found) {
-                return Err(s3_error!(
-                    InvalidRequest,
-                    "the parts have {found} bytes, and x-amz-mp-object-size says {size}"
-                ));
-            }
-        }
+        let said = input.mpu_object_size;
+        let check_size = move |found: u64| match said {
+            Some(said) if u64::try_from(said) != Ok(found) => Err(Unmet::Size(found, said)),
+            _ => Ok(()),
+        };
         let at_join: AtJoin = Arc::new(move |parts, mut map: BTreeMap<String, String>| {
             let unwanted = |unmet: Unmet| Arc::new(unmet) as Unwanted;
             joined::check_sizes(parts).map_err(unwanted)?;
+            check_size(parts.iter().map(|part| part.size).sum()).map_err(unwanted)?;
             let sum = joined::checksum(parts, &map, &sums, whole.as_ref()).map_err(unwanted)?;
+            Boundaries::of_upload(parts, &map).note(&mut map);
             attributes::forget_upload(&mut map);
             if let Some((sum, kind)) = sum {
                 map.extend([attributes::checksum(&sum, kind)]);
@@ -193,6 +170,8 @@ impl ObjectStore {
             .complete_multipart_upload_on(complete, terms, Some(at_join))
             .await
             .map_err(error::of_engine)?;
+        // Of one that was completed before it was not asked.
+        check_size(completed.size).map_err(|unmet| S3Error::from(&unmet))?;
         let mut output = CompleteMultipartUploadOutput {
             e_tag: Some(etag(&completed.etag)),
             location: Some(format!("/{}/{}", input.bucket, input.key)),
@@ -218,111 +197,6 @@ impl ObjectStore {
         aborted.await.map_err(error::of_engine)?;
         let output = AbortMultipartUploadOutput::default();
         Ok(S3Response::with_status(output, StatusCode::NO_CONTENT))
-    }
-
-    pub(super) async fn list_upload_parts(
-        &self,
-        request: S3Request<ListPartsInput>,
-    ) -> S3Result<S3Response<ListPartsOutput>> {
-        let input = request.input;
-        if self.is_registrys(&input.bucket) {
-            return Err(error::denied());
-        }
-        let length = page_length(input.max_parts, "max-parts")?;
-        let (upload, parts) = self
-            .engine
-            .multipart_upload(&input.bucket, &input.key, &input.upload_id)
-            .map_err(error::of_engine)?;
-        let after = input.part_number_marker.unwrap_or(0);
-        let mut parts = parts.into_iter().filter(|part| part.part_number > after);
-        let shown: Vec<MultipartUploadPart> = parts.by_ref().take(length).collect();
-        let more = length > 0 && parts.next().is_some();
-        let last = shown.last().map(|part| part.part_number);
-        let shown = shown.into_iter().map(|part| {
-            let mut entry = Part {
-                e_tag: Some(etag(&part.etag)),
-                part_number: Some(part.part_number),
-                size: Some(part.size as i64),
-                // When each came is not kept; none came before this.
-                last_modified: Some(timestamp(upload.created_ms)),
-                ..Part::default()
-            };
-            let sum = attributes::part(&upload.metadata, part.part_number as u32);
-            fill_checksum!(entry, sum.as_ref());
-            entry
-        });
-        Ok(S3Response::new(ListPartsOutput {
-            parts: Some(shown.collect()),
-            bucket: Some(input.bucket),
-            key: Some(input.key),
-            upload_id: Some(input.upload_id),
-            part_number_marker: Some(after),
-            next_part_number_marker: last.filter(|_| more),
-            max_parts: Some(length as i32),
-            is_truncated: Some(more),
-            owner: Some(owner()),
-            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-            ..ListPartsOutput::default()
-        }))
-    }
-
-    pub(super) async fn list_uploads(
-        &self,
-        request: S3Request<ListMultipartUploadsInput>,
-    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        let caller = Caller::of(&request.extensions)?;
-        let input = request.input;
-        let prefix = input.prefix.unwrap_or_default();
-        if self.is_registrys(&input.bucket) {
-            return Err(error::denied());
-        }
-        refuse! {
-            input.delimiter.as_ref().is_some_and(|it| !it.is_empty()) => "ListMultipartUploads with a delimiter",
-        }
-        caller.admit(Action::Pull, &input.bucket, &prefix)?;
-        self.check_bucket(&input.bucket).await?;
-        let length = page_length(input.max_uploads, "max-uploads")?;
-        let uploads = self
-            .engine
-            .list_multipart_uploads(&input.bucket, &prefix)
-            .await;
-        let mut uploads = uploads.map_err(error::of_engine)?;
-        let place = |upload: &MultipartUploadInfo| (upload.key.clone(), upload.upload_id.clone());
-        uploads.sort_by_key(place);
-        let key_marker = input.key_marker.unwrap_or_default();
-        let id_marker = input.upload_id_marker.unwrap_or_default();
-        let is_behind = |upload: &MultipartUploadInfo| match id_marker.is_empty() {
-            true => upload.key > key_marker,
-            false => (upload.key.as_str(), upload.upload_id.as_str()) > (&key_marker, &id_marker),
-        };
-        let may_see = |key: &str| caller.may(Action::Pull, &input.bucket, key);
-        let mut uploads = uploads
-            .into_iter()
-            .filter(|it| is_behind(it) && may_see(&it.key));
-        let shown: Vec<MultipartUploadInfo> = uploads.by_ref().take(length).collect();
-        let more = length > 0 && uploads.next().is_some();
-        let last = shown.last().filter(|_| more).map(place);
-        let (next_key_marker, next_upload_id_marker) = last.unzip();
-        let shown = shown.into_iter().map(|upload| MultipartUpload {
-            key: Some(upload.key),
-            upload_id: Some(upload.upload_id),
-            initiated: Some(timestamp(upload.created_ms)),
-            owner: Some(owner()),
-            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-            ..MultipartUpload::default()
-        });
-        Ok(S3Response::new(ListMultipartUploadsOutput {
-            uploads: Some(shown.collect()),
-            bucket: Some(input.bucket),
-            prefix: Some(prefix),
-            key_marker: Some(key_marker),
-            upload_id_marker: Some(id_marker),
-            next_key_marker,
-            next_upload_id_marker,
-            max_uploads: Some(length as i32),
-            is_truncated: Some(more),
-            ..ListMultipartUploadsOutput::default()
-        }))
     }
 }
 

@@ -1,22 +1,18 @@
-//! Objects: stored, read and deleted.
+//! Objects: stored and deleted.
 
 use axum::http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::attributes::{self, FULL_OBJECT, Shown, description_of};
-use super::body::outgoing;
+use super::attributes::{self, FULL_OBJECT, description_of};
 use super::caller::Caller;
-use super::checksums::{Algorithm, Said, Sum};
-use super::conditions::{self, Reading, etag, timestamp};
+use super::checksums::{Algorithm, Said};
+use super::conditions::{self, etag};
 use super::error;
 use super::service::{ObjectStore, refuse, refuse_of_writes};
 use crate::auth::Action;
-use crate::ghostbay::engine::{
-    GetObjectRequest, GetObjectResponse, ObjectInfo, PutObjectRequest, StorageEngine,
-};
+use crate::ghostbay::engine::{PutObjectRequest, StorageEngine};
 use crate::ghostbay::terms::{AtEnd, Terms};
-use crate::range::ByteRange;
 
 /// Media type of an object of which none is said.
 const MEDIA_TYPE_DEFAULT: &str = "binary/octet-stream";
@@ -37,23 +33,6 @@ macro_rules! fill_checksum {
         }
     };
 }
-/// Fills the fields of an answer that say what an object is.
-macro_rules! describe {
-    ($output:expr, $object:expr, $description:expr) => {{
-        let description = $description;
-        $output.accept_ranges = Some("bytes".to_owned());
-        $output.e_tag = Some(etag(&$object.etag));
-        $output.last_modified = Some(timestamp($object.modified_ms));
-        $output.content_type = Some($object.content_type);
-        $output.cache_control = description.cache_control;
-        $output.content_disposition = description.content_disposition;
-        $output.content_encoding = description.content_encoding;
-        $output.content_language = description.content_language;
-        $output.expires = description.expires;
-        $output.metadata = description.metadata;
-    }};
-}
-
 /// The fields of a request that hold a checksum.
 macro_rules! checksum_fields {
     ($input:expr) => {{
@@ -160,152 +139,6 @@ impl ObjectStore {
         Ok(S3Response::new(output))
     }
 
-    pub(super) async fn get(
-        &self,
-        request: S3Request<GetObjectInput>,
-    ) -> S3Result<S3Response<GetObjectOutput>> {
-        let caller = Caller::of(&request.extensions)?;
-        let is_signed = request.credentials.is_some();
-        let input = request.input;
-        check_version(input.version_id.as_deref())?;
-        refuse! {
-            input.part_number.is_some() => "GetObject with partNumber",
-            !is_signed && overrides(&input) => "response-* without a signature",
-            input.sse_customer_algorithm.is_some() => "server-side encryption",
-        }
-        let reading = Reading {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
-        };
-        let range = input.range.map(byte_range);
-        let (object, range, data) = match self.is_registrys(&input.bucket) {
-            true => self.view(&caller).get(&input.key, range, &reading)?,
-            false => self.read(&input.bucket, input.key, range, &reading).await?,
-        };
-        let mut output = GetObjectOutput::default();
-        let is_part = range.end - range.start < object.size || input.range.is_some();
-        output.content_length = Some((range.end - range.start) as i64);
-        if is_part {
-            let (first, last) = (range.start, range.end.saturating_sub(1));
-            output.content_range = Some(format!("bytes {first}-{last}/{}", object.size));
-        }
-        output.body = Some(outgoing(data, range.end - range.start));
-        let shown = Shown::of(&object.metadata);
-        let sum = shown.checksum.as_ref().filter(|_| {
-            !is_part
-                && input
-                    .checksum_mode
-                    .is_some_and(|it| it.as_str() == "ENABLED")
-        });
-        fill_checksum!(output, sum.map(|(sum, _)| sum));
-        output.checksum_type = sum.map(|(_, kind)| ChecksumType::from(kind.clone()));
-        output.tag_count = (shown.tags > 0).then_some(shown.tags as i32);
-        describe!(output, object, shown.description);
-        // What a presigned link says of the answer, S3 puts into it.
-        output.cache_control = input.response_cache_control.or(output.cache_control);
-        output.content_disposition = input
-            .response_content_disposition
-            .or(output.content_disposition);
-        output.content_encoding = input.response_content_encoding.or(output.content_encoding);
-        output.content_language = input.response_content_language.or(output.content_language);
-        output.content_type = input.response_content_type.or(output.content_type);
-        output.expires = input.response_expires.or(output.expires);
-        Ok(S3Response::new(output))
-    }
-
-    /// An object, or a range of it, to be read.
-    pub(super) async fn open(
-        &self,
-        bucket: &str,
-        key: &str,
-        range: Option<ByteRange>,
-    ) -> S3Result<GetObjectResponse> {
-        let get = GetObjectRequest {
-            bucket: bucket.to_owned(),
-            key: key.to_owned(),
-            range,
-        };
-        let got = self.engine.get_object(get).await;
-        let got = got.map_err(error::of_engine)?;
-        got.ok_or_else(|| error::no_such_key(key))
-    }
-
-    /// An object that is wanted, the range of it, and its bytes.
-    async fn read(
-        &self,
-        bucket: &str,
-        key: String,
-        range: Option<ByteRange>,
-        reading: &Reading,
-    ) -> S3Result<Opened> {
-        let found = self.engine.head_object(bucket, &key).await;
-        let found = found.map_err(error::of_engine)?;
-        if found.is_none() {
-            self.check_bucket(bucket).await?;
-        }
-        let known = found.ok_or_else(|| error::no_such_key(&key))?;
-        reading.check(&known.etag, known.modified_ms)?;
-        let got = self.open(bucket, &key, range).await?;
-        // It may have been replaced since; the bytes are those of what is said of it here.
-        reading.check(&got.object.etag, got.object.modified_ms)?;
-        Ok((got.object, got.range, got.data))
-    }
-
-    pub(super) async fn head(
-        &self,
-        request: S3Request<HeadObjectInput>,
-    ) -> S3Result<S3Response<HeadObjectOutput>> {
-        let caller = Caller::of(&request.extensions)?;
-        let input = request.input;
-        check_version(input.version_id.as_deref())?;
-        refuse! {
-            input.part_number.is_some() => "HeadObject with partNumber",
-            input.sse_customer_algorithm.is_some() => "server-side encryption",
-        }
-        let object = match self.is_registrys(&input.bucket) {
-            true => self.view(&caller).head(&input.key)?,
-            false => {
-                let found = self.engine.head_object(&input.bucket, &input.key).await;
-                let found = found.map_err(error::of_engine)?;
-                found.ok_or_else(|| error::no_such_key(&input.key))?
-            }
-        };
-        let reading = Reading {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
-        };
-        reading.check(&object.etag, object.modified_ms)?;
-        let mut output = HeadObjectOutput {
-            content_length: Some(object.size as i64),
-            ..HeadObjectOutput::default()
-        };
-        let mut status = StatusCode::OK;
-        if let Some(range) = input.range {
-            let range = byte_range(range).resolve(object.size);
-            let range = range.ok_or_else(|| s3_error!(InvalidRange))?;
-            output.content_length = Some((range.end - range.start) as i64);
-            let (first, last) = (range.start, range.end - 1);
-            output.content_range = Some(format!("bytes {first}-{last}/{}", object.size));
-            status = StatusCode::PARTIAL_CONTENT;
-        }
-        let shown = Shown::of(&object.metadata);
-        let is_asked = input
-            .checksum_mode
-            .is_some_and(|it| it.as_str() == "ENABLED");
-        let sum = shown
-            .checksum
-            .as_ref()
-            .filter(|_| is_asked && input.range.is_none());
-        fill_checksum!(output, sum.map(|(sum, _): &(Sum, String)| sum));
-        output.checksum_type = sum.map(|(_, kind)| ChecksumType::from(kind.clone()));
-        describe!(output, object, shown.description);
-        Ok(S3Response::with_status(output, status))
-    }
-
     pub(super) async fn delete(
         &self,
         request: S3Request<DeleteObjectInput>,
@@ -392,33 +225,5 @@ impl ObjectStore {
     }
 }
 
-/// Whether a request says what the answer's headers are to be.
-fn overrides(input: &GetObjectInput) -> bool {
-    input.response_cache_control.is_some()
-        || input.response_content_disposition.is_some()
-        || input.response_content_encoding.is_some()
-        || input.response_content_language.is_some()
-        || input.response_content_type.is_some()
-        || input.response_expires.is_some()
-}
-
 /// The most keys that one request deletes (S3, DeleteObjects).
 const KEYS_DELETED_MAX: usize = 1000;
-
-/// An object, a range of it, and its bytes.
-pub type Opened = (
-    ObjectInfo,
-    std::ops::Range<u64>,
-    crate::ghostbay::engine::ByteStream<'static>,
-);
-
-fn byte_range(range: Range) -> ByteRange {
-    match range {
-        Range::Int { first, last: None } => ByteRange::From { first },
-        Range::Int {
-            first,
-            last: Some(last),
-        } => ByteRange::FromTo { first, last },
-        Range::Suffix { length } => ByteRange::Suffix { length },
-    }
-}

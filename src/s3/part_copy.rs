@@ -1,20 +1,15 @@
 //! Parts that are copies: by reference where all of an object becomes a part, and read where a range of it
 //! does, since what is stored together stays together.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::attributes;
 use super::caller::Caller;
 use super::conditions::{Reading, etag, timestamp};
 use super::copy::source;
 use super::error;
 use super::service::ObjectStore;
 use crate::ghostbay::engine::UploadPartRequest;
-use crate::ghostbay::terms::PartSaid;
 use crate::ghostbay::{StorageError, now_ms};
 use crate::range::ByteRange;
 
@@ -34,9 +29,6 @@ impl ObjectStore {
             if_unmodified_since: input.copy_source_if_unmodified_since,
         };
         let wanted = reading.of_source();
-        let number = input.part_number as u32;
-        // What was known of a part that was there before.
-        let forget: PartSaid = Arc::new(move |map, _| attributes::forget_part(map, number));
         let shared = match &input.copy_source_range {
             Some(_) => None,
             None => self
@@ -46,7 +38,6 @@ impl ObjectStore {
                     (&input.bucket, &input.key, &input.upload_id),
                     input.part_number,
                     Some(wanted.clone()),
-                    forget.clone(),
                 )
                 .await
                 .map_err(error::of_engine)?
@@ -80,10 +71,7 @@ impl ObjectStore {
                     part_number: input.part_number,
                     data: got.data,
                 };
-                let stored = self
-                    .engine
-                    .upload_part_on(put, Some(length), Some((forget, Box::new(HashMap::new))))
-                    .await;
+                let stored = self.engine.upload_part_on(put, Some(length), None).await;
                 stored.map_err(error::of_engine)?
             }
         };

@@ -88,6 +88,7 @@ operations! {
     put_object(PutObjectInput) -> PutObjectOutput: put;
     get_object(GetObjectInput) -> GetObjectOutput: get;
     head_object(HeadObjectInput) -> HeadObjectOutput: head;
+    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput: describe;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput: delete;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput: delete_many;
     copy_object(CopyObjectInput) -> CopyObjectOutput: copy;

@@ -4,15 +4,14 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use s3s::{S3Result, s3_error};
+use s3s::S3Result;
 
 use super::caller::Caller;
 use super::conditions::Reading;
 use super::error;
-use super::objects::Opened;
+use super::reads::{Opened, Wanted};
 use super::service::ObjectStore;
 use crate::ghostbay::engine::{ListObjectsRequest, ListObjectsResponse, ObjectInfo};
-use crate::range::ByteRange;
 use crate::registry::Registry;
 use crate::registry::view::{Content, Shown};
 
@@ -41,17 +40,6 @@ impl ObjectStore {
         }
         if request.max_keys == Some(0) {
             return Ok(ListObjectsResponse::default());
-        }
-        // Each prefix that is rolled up reads the tables anew.
-        if request
-            .delimiter
-            .as_deref()
-            .is_some_and(|it| !it.is_empty() && it != "/")
-        {
-            return Err(s3_error!(
-                NotImplemented,
-                "listing the registry's bucket with another delimiter than / is not implemented"
-            ));
         }
         let (registry, caller) = (self.registry.clone(), caller.clone());
         let listed = tokio::task::spawn_blocking(move || {
@@ -92,17 +80,11 @@ impl View<'_> {
     }
 
     /// The same with its bytes, or a range of them.
-    pub fn get(&self, key: &str, range: Option<ByteRange>, reading: &Reading) -> S3Result<Opened> {
+    pub fn get(&self, key: &str, wanted: Wanted, reading: &Reading) -> S3Result<Opened> {
         let (info, content) = self.open(key)?;
         reading.check(&info.etag, info.modified_ms)?;
-        let range = match range {
-            None => 0..info.size,
-            Some(range) => {
-                let range = range.resolve(info.size);
-                range
-                    .ok_or_else(|| s3_error!(InvalidRange, "the object has {} bytes", info.size))?
-            }
-        };
+        let asked = wanted.resolve(&info)?;
+        let range = asked.range.clone();
         let data = match content {
             Content::Blob(blob) => blob.read(range.clone()),
             Content::Manifest(manifest) => {
@@ -112,7 +94,7 @@ impl View<'_> {
                 Box::pin(futures::stream::iter([Ok(part)]))
             }
         };
-        Ok((info, range, data))
+        Ok((info, asked, data))
     }
 
     /// As the store lists, with the same tokens: a key, or a prefix that stands for all below it.
@@ -132,29 +114,34 @@ impl View<'_> {
         }
         let mut last = None;
         loop {
-            let wanted = limit - page.objects.len() - page.common_prefixes.len();
-            // One more, to know whether there is more.
-            let keys = self
-                .registry
-                .shown_keys(prefix, after.as_deref(), wanted + 1, |name| {
-                    self.caller.may_pull(name)
-                });
-            let keys = keys.map_err(|error| error::internal(error.into()))?;
-            let mut rolled_up = None;
-            for (key, shown) in keys {
-                if page.objects.len() + page.common_prefixes.len() == limit {
-                    page.next_token = last;
-                    return Ok(page);
-                }
-                let end = delimiter.and_then(|delimiter| {
-                    Some(prefix.len() + key[prefix.len()..].find(delimiter)? + delimiter.len())
-                });
-                if let Some(end) = end {
-                    rolled_up = Some(key[..end].to_owned());
-                    break;
-                }
-                last = Some(key.clone());
-                page.objects.push(info(&key, shown));
+            let (mut rolled_up, mut more) = (None, false);
+            let may_pull = |name: &_| self.caller.may_pull(name);
+            let listed =
+                self.registry
+                    .each_shown(prefix, after.as_deref(), may_pull, |key, shown| {
+                        more = page.objects.len() + page.common_prefixes.len() == limit;
+                        if more {
+                            return false;
+                        }
+                        let end = delimiter.and_then(|delimiter| {
+                            Some(
+                                prefix.len()
+                                    + key[prefix.len()..].find(delimiter)?
+                                    + delimiter.len(),
+                            )
+                        });
+                        if let Some(end) = end {
+                            rolled_up = Some(key[..end].to_owned());
+                            return false;
+                        }
+                        last = Some(key.clone());
+                        page.objects.push(info(&key, shown));
+                        true
+                    });
+            listed.map_err(|error| error::internal(error.into()))?;
+            if more {
+                page.next_token = last;
+                return Ok(page);
             }
             let Some(common) = rolled_up else {
                 return Ok(page);

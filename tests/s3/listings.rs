@@ -3,7 +3,7 @@
 use crate::s3_client::{Ask, Key, Place, ask, object};
 
 /// The contents of all elements of that name.
-fn elements(xml: &str, name: &str) -> Vec<String> {
+pub fn elements(xml: &str, name: &str) -> Vec<String> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     xml.split(&open)
         .skip(1)

@@ -7,8 +7,15 @@ mod s3_client;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bodies;
 mod conditions;
+mod copies;
+mod hosts;
+mod lifecycle;
 mod listings;
 mod multipart;
 mod objects;
+mod parts;
+mod repeated;
 mod store_client;
+mod uploads;

@@ -2,23 +2,23 @@
 
 use crate::s3_client::{Key, Place, ask};
 
-const PART: usize = 5 << 20;
+pub const PART: usize = 5 << 20;
 
-fn element(xml: &str, name: &str) -> String {
+pub fn element(xml: &str, name: &str) -> String {
     let (_, rest) = xml
         .split_once(&format!("<{name}>"))
         .unwrap_or_else(|| panic!("{name}: {xml}"));
     rest.split_once('<').unwrap().0.to_owned()
 }
 
-async fn begin(place: &Place, key: &Key, path: &str) -> String {
+pub async fn begin(place: &Place, key: &Key, path: &str) -> String {
     let begun = place
         .call(key, ask("POST", path).query("uploads", ""))
         .await;
     element(&begun.expect(200).text(), "UploadId")
 }
 
-async fn part(
+pub async fn part(
     place: &Place,
     key: &Key,
     path: &str,
@@ -34,7 +34,7 @@ async fn part(
     answer.header("etag").to_owned()
 }
 
-fn completion(parts: &[(u32, &str)]) -> String {
+pub fn completion(parts: &[(u32, &str)]) -> String {
     let parts: String = parts
         .iter()
         .map(|(number, etag)| {
@@ -177,7 +177,19 @@ async fn checksums_of_parts_become_that_of_the_object() {
     let one = place.call(&admin, put(good)).await.expect(200);
     assert_eq!(one.header("x-amz-checksum-sha256"), good);
     let body = completion(&[(1, one.header("etag"))]);
-    let complete = ask("POST", path).query("uploadId", &id).body(body);
+    // What is said of a part, or of all, has to be so.
+    let of_part = |sum: &str| {
+        let sum = format!("<ChecksumSHA256>{sum}</ChecksumSHA256></Part>");
+        let body = body.replace("</Part>", &sum);
+        ask("POST", path).query("uploadId", &id).body(body)
+    };
+    place
+        .call(&admin, of_part(bad))
+        .await
+        .refused(400, "InvalidPart");
+    let of_all = of_part(good).header("x-amz-checksum-sha256", bad);
+    place.call(&admin, of_all).await.refused(400, "InvalidPart");
+    let complete = of_part(good);
     let done = place.call(&admin, complete).await.expect(200).text();
     let of_object = element(&done, "ChecksumSHA256");
     assert!(of_object.ends_with("=-1"), "{done}");

@@ -146,6 +146,9 @@ async fn ranges_are_parts_of_the_content() {
         assert_eq!(got.body, content[from..to], "{range}");
         let shown = format!("bytes {from}-{}/{length}", to - 1);
         assert_eq!(got.header("content-range"), shown);
+        let head = ask("HEAD", "/bucket/x").header("range", range);
+        let head = place.call(&admin, head).await.expect(206);
+        assert_eq!(head.header("content-range"), shown);
     }
     let behind = ask("GET", "/bucket/x").header("range", "bytes=3000000-");
     place

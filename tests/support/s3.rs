@@ -390,12 +390,23 @@ impl Place {
     }
 
     fn send_raw(&self, ask: &Ask) -> Answer {
+        self.send_with(ask, &format!("content-length: {}\r\n", ask.body.len()))
+    }
+
+    /// Sends a request that has no body and does not say so.
+    pub fn send_without_length(&self, ask: &Ask) -> Answer {
+        self.send_with(ask, "")
+    }
+
+    fn send_with(&self, ask: &Ask, length: &str) -> Answer {
+        let query = canonical_query(&ask.query);
+        let path = match query.is_empty() {
+            true => ask.path.clone(),
+            false => format!("{}?{query}", ask.path),
+        };
         let mut request = format!(
-            "{} {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n",
-            ask.method,
-            ask.path,
-            self.address,
-            ask.body.len()
+            "{} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{length}",
+            ask.method, self.address,
         );
         for (name, value) in ask.headers.iter().chain(&ask.unsigned) {
             request += &format!("{name}: {value}\r\n");

@@ -1,7 +1,8 @@
 //! Keys: bytes whose order is the order of what they stand for.
 //!
 //! Text is closed by a NUL, so that `a` sorts before `a/b` and a prefix scan over one name never
-//! meets a longer one; numbers are big-endian; a digest is its algorithm's code and its raw value.
+//! meets a longer one; numbers are big-endian; a digest is its algorithm's code and its raw value. Text that
+//! may hold a NUL of its own has each written as 0 1, and is closed by 0 0.
 
 use crate::digest::{Algorithm, Digest};
 
@@ -40,6 +41,22 @@ impl KeyWriter {
         assert!(!text.as_bytes().contains(&0), "a key's text holds a NUL");
         self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.push(0);
+        self
+    }
+
+    /// Appends text that may hold a NUL, so that texts keep their order and a field may follow.
+    pub fn any_text(&mut self, text: &str) -> &mut Self {
+        self.part_of_any_text(text.as_bytes()).raw(&[0, 0])
+    }
+
+    /// Appends the beginning of such a text, whose rest a scan is to find.
+    pub fn part_of_any_text(&mut self, text: &[u8]) -> &mut Self {
+        for byte in text {
+            self.bytes.push(*byte);
+            if *byte == 0 {
+                self.bytes.push(1);
+            }
+        }
         self
     }
 
@@ -111,6 +128,21 @@ impl<'a> KeyReader<'a> {
         Some(text)
     }
 
+    /// The text that [`KeyWriter::any_text`] wrote.
+    pub fn any_text(&mut self) -> Option<String> {
+        let mut text = Vec::new();
+        loop {
+            match self.u8()? {
+                0 => match self.u8()? {
+                    0 => return String::from_utf8(text).ok(),
+                    1 => text.push(0),
+                    _ => return None,
+                },
+                byte => text.push(byte),
+            }
+        }
+    }
+
     /// All that is left.
     pub fn raw(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
@@ -158,6 +190,29 @@ impl Key for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_text_keeps_its_order_whatever_follows() {
+        let texts = [
+            "", "\0", "\0\0", "\0a", "a", "a\0", "a\0\0", "a\0b", "a\u{1}", "ab", "ü",
+        ];
+        let written = |text: &str, rest: u8| {
+            let mut out = KeyWriter::new();
+            out.any_text(text).u8(rest);
+            out.into_bytes()
+        };
+        for pair in texts.windows(2) {
+            assert!(written(pair[0], 0xff) < written(pair[1], 0), "{pair:?}");
+        }
+        for text in texts {
+            let bytes = written(text, 7);
+            let mut reader = KeyReader::new(&bytes);
+            assert_eq!(reader.any_text().as_deref(), Some(text));
+            assert_eq!(reader.raw(), [7]);
+        }
+        assert_eq!(KeyReader::new(&[b'a', 0, 2]).any_text(), None);
+        assert_eq!(KeyReader::new(b"a").any_text(), None);
+    }
 
     #[test]
     fn fields_come_back_as_they_were_written() {

@@ -13,6 +13,8 @@ pub mod change_log;
 pub mod codec;
 mod committer;
 pub mod compare;
+#[cfg(test)]
+mod counted;
 mod error;
 mod index;
 pub mod key;
@@ -29,6 +31,8 @@ use std::thread::JoinHandle;
 
 pub use codec::Value;
 pub use committer::{CommitListener, ReadCatalog, SmallBodies};
+#[cfg(test)]
+pub use counted::Counted;
 pub use error::CatalogError;
 pub use index::{IndexPlace, NEW_INDEX_FILE};
 pub use key::{Key, KeyReader, KeyWriter};

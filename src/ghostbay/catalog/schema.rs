@@ -206,6 +206,15 @@ pub(super) fn migrate(map: &RedbMap, steps: &[Step]) -> Result<bool, CatalogErro
     Ok(!pending.is_empty())
 }
 
+/// Does something with the rows of an index that has none, for the tests of steps.
+#[cfg(test)]
+pub fn on_an_empty_index(work: impl FnOnce(&mut Transaction<'_>) -> Result<(), CatalogError>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("index.redb");
+    let map = RedbMap::open(&crate::ghostbay::disk::OsDisk, &path, 1 << 20).unwrap();
+    redb_map::write_once(&map, work).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,11 +8,13 @@ use crate::ghostbay::clock::now_ms;
 use crate::ghostbay::engine::ObjectInfo;
 use crate::ghostbay::error::StorageError;
 use crate::ghostbay::ingest::{Commit, Ended, Ending, Receive};
-use crate::ghostbay::multipart::{self, MULTIPART, MultipartKey, PARTS, PartKey, PartRow, hex};
+use crate::ghostbay::multipart::{
+    MULTIPART, MultipartKey, PARTS, PartKey, PartRow, hex, no_such_upload,
+};
 use crate::ghostbay::objects::{self, BUCKETS, OBJECTS, ObjectKey, ObjectRow};
 use crate::ghostbay::pack::Extent;
 use crate::ghostbay::pack::accounts::{self, Written};
-use crate::ghostbay::terms::{AtEnd, PartSaid, Terms};
+use crate::ghostbay::terms::{AtEnd, Terms};
 use crate::ghostbay::uploads::UploadId;
 
 /// What is known of an object before its bytes have come.
@@ -88,7 +90,7 @@ pub(super) struct Incoming {
 
 pub(super) enum Target {
     Object(Head, Option<AtEnd>),
-    Part(MultipartKey, PartKey, Option<(PartSaid, AtEnd)>),
+    Part(MultipartKey, PartKey, Option<AtEnd>),
 }
 
 impl Incoming {
@@ -174,25 +176,34 @@ impl Receive for Incoming {
                 });
                 Ok((commit, digest))
             }
-            Target::Part(upload, part, said) => {
-                let said = said.map(|(said, at_end)| (said, at_end()));
+            Target::Part(upload, part, at_end) => {
+                let row = PartRow {
+                    size,
+                    md5,
+                    extents: Vec::new(),
+                    modified_ms: now_ms(),
+                    metadata: at_end
+                        .map(|it| it().into_iter().collect())
+                        .unwrap_or_default(),
+                };
                 let commit: Commit<_, _> = Box::new(move |transaction, written: &Written| {
                     // The upload may have been completed or aborted while the part came.
-                    let mut row = multipart::find(transaction, &upload)?;
-                    if let Some((said, at_end)) = &said {
-                        said(&mut row.metadata, at_end);
-                        transaction.put(&MULTIPART, &upload, &row)?;
+                    if !transaction.contains(&MULTIPART, &upload)? {
+                        return Err(no_such_upload(&upload.id));
                     }
                     accounts::add(transaction, written)?;
                     if let Some(old) = transaction.get(&PARTS, &part)? {
                         accounts::release(transaction, &old.extents)?;
                     }
-                    let row = PartRow {
-                        size,
-                        md5,
-                        extents: written.extents.clone(),
-                    };
-                    transaction.put(&PARTS, &part, &row)?;
+                    let extents = written.extents.clone();
+                    transaction.put(
+                        &PARTS,
+                        &part,
+                        &PartRow {
+                            extents,
+                            ..row.clone()
+                        },
+                    )?;
                     Ok(etag.clone())
                 });
                 Ok((commit, None))

@@ -1,8 +1,10 @@
 //! [`StorageEngine`] on a local store.
 
+mod completed;
 mod copy;
 mod incoming;
 mod list;
+mod list_uploads;
 mod parts;
 mod writes;
 
@@ -12,7 +14,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use futures::StreamExt;
 
-use super::catalog::{Rows, Transaction};
+use super::catalog::{KeyWriter, Rows, Transaction};
 use super::clock::now_ms;
 use super::engine::*;
 use super::error::StorageError;
@@ -29,6 +31,7 @@ use crate::digest::{Digest, Hasher};
 
 use incoming::{Head, verify};
 use list::{bucket_prefix, list};
+use list_uploads::list_uploads;
 
 impl From<(String, ObjectRow)> for ObjectInfo {
     fn from((key, row): (String, ObjectRow)) -> Self {
@@ -114,6 +117,23 @@ impl LocalStorageEngine {
         let engine = self.clone();
         // A listing reads up to a page of rows, and with a delimiter many more.
         let listed = move || Ok(list(&engine.catalog().read()?, &request, &is_visible)?);
+        tokio::task::spawn_blocking(listed).await?
+    }
+
+    /// A page of the uploads under way whose keys are visible.
+    pub async fn list_uploads(
+        &self,
+        request: ListUploadsRequest,
+        is_visible: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<ListUploadsResponse> {
+        let engine = self.clone();
+        let listed = move || {
+            Ok(list_uploads(
+                &engine.catalog().read()?,
+                &request,
+                &is_visible,
+            )?)
+        };
         tokio::task::spawn_blocking(listed).await?
     }
 }
@@ -275,19 +295,17 @@ impl StorageEngine for LocalStorageEngine {
     ) -> Result<Vec<MultipartUploadInfo>> {
         check_bucket_name(bucket)?;
         let snapshot = self.catalog().read()?;
-        let mut from = bucket_prefix(bucket);
-        from.extend_from_slice(prefix.as_bytes());
+        let mut from = KeyWriter::new();
+        from.raw(&bucket_prefix(bucket))
+            .part_of_any_text(prefix.as_bytes());
         let mut uploads = Vec::new();
-        for row in snapshot.scan(&MULTIPART, &from, None)? {
+        for row in snapshot.scan(&MULTIPART, from.as_bytes(), None)? {
             let (key, row) = row?;
-            // A short key is followed by its upload's id, which may look like the prefix.
-            if key.key.starts_with(prefix) {
-                uploads.push(MultipartUploadInfo {
-                    key: key.key,
-                    upload_id: key.id.to_string(),
-                    created_ms: row.created_ms,
-                });
-            }
+            uploads.push(MultipartUploadInfo {
+                key: key.key,
+                upload_id: key.id.to_string(),
+                created_ms: row.created_ms,
+            });
         }
         Ok(uploads)
     }

@@ -1,10 +1,11 @@
 //! Multipart uploads: begun, fed and completed, on terms.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::completed;
 use super::incoming::{Content, Incoming, Target, admit, put};
 use super::{ATTEMPTS, multipart_key};
 use crate::ghostbay::catalog::{Rows, Snapshot};
@@ -16,12 +17,12 @@ use crate::ghostbay::engine::{
 use crate::ghostbay::error::StorageError;
 use crate::ghostbay::local::LocalStorageEngine;
 use crate::ghostbay::multipart::{
-    self, MULTIPART, MultipartKey, MultipartRow, PARTS, PartKey, PartRow, hex,
+    self, MULTIPART, MultipartKey, MultipartRow, PARTS, PartKey, PartRow,
 };
 use crate::ghostbay::objects::{self, BUCKETS, OBJECTS, ObjectKey};
 use crate::ghostbay::pack::accounts;
 use crate::ghostbay::pinned::{Pinned, pinned};
-use crate::ghostbay::terms::{AtEnd, AtJoin, Completed, Condition, JoinedPart, PartSaid, Terms};
+use crate::ghostbay::terms::{AtEnd, AtJoin, Completed, Condition, Terms, UploadedPart};
 use crate::ghostbay::uploads::UploadId;
 
 impl LocalStorageEngine {
@@ -68,12 +69,12 @@ impl LocalStorageEngine {
     }
 
     /// As [`upload_part`](crate::ghostbay::engine::StorageEngine::upload_part), of `announced` bytes where
-    /// that is known; `said` notes with the upload what is known of the part at its end.
+    /// that is known; `at_end` says what is said of the part.
     pub async fn upload_part_on(
         &self,
         request: UploadPartRequest<'_>,
         announced: Option<u64>,
-        said: Option<(PartSaid, AtEnd)>,
+        at_end: Option<AtEnd>,
     ) -> Result<String> {
         let upload = multipart_key(&request.bucket, &request.key, &request.upload_id)?;
         let number = multipart::check_part_number(request.part_number)?;
@@ -82,7 +83,7 @@ impl LocalStorageEngine {
             id: upload.id,
             number,
         };
-        let receiver = Incoming::new(Target::Part(upload, part, said));
+        let receiver = Incoming::new(Target::Part(upload, part, at_end));
         Ok(self
             .ingest()
             .receive(request.data, announced, receiver)
@@ -109,6 +110,29 @@ impl LocalStorageEngine {
         Ok((row, parts.iter().map(part_info).collect()))
     }
 
+    /// What was said of an upload, and `limit` of its parts behind the number `after`; whether there are more.
+    pub fn multipart_parts(
+        &self,
+        (bucket, key, upload_id): (&str, &str, &str),
+        after: u32,
+        limit: usize,
+    ) -> Result<(Vec<UploadedPart>, bool)> {
+        let upload = multipart_key(bucket, key, upload_id)?;
+        let snapshot = self.catalog().read()?;
+        multipart::find(&snapshot, &upload)?;
+        let after = PARTS.encode_key(&PartKey {
+            id: upload.id,
+            number: after,
+        });
+        let mut rows = snapshot.scan(&PARTS, upload.id.as_bytes(), Some(&after))?;
+        let mut parts = Vec::new();
+        for row in rows.by_ref().take(limit) {
+            let (key, part) = row?;
+            parts.push(uploaded((key.number, &part)));
+        }
+        Ok((parts, rows.next().is_some()))
+    }
+
     /// Makes an object a part by reference: its bytes are shared. `None` if that cannot be: its ETag is
     /// not the MD5 of its content, which a part needs.
     pub async fn share_as_part(
@@ -117,28 +141,27 @@ impl LocalStorageEngine {
         upload: (&str, &str, &str),
         number: i32,
         condition: Option<Condition>,
-        said: PartSaid,
     ) -> Result<Option<MultipartUploadPart>> {
         let key = multipart_key(upload.0, upload.1, upload.2)?;
         let number = multipart::check_part_number(number)?;
         let part = PartKey { id: key.id, number };
-        let source = ObjectKey::new(source.0, source.1);
+        let (source, now) = (ObjectKey::new(source.0, source.1), now_ms());
         self.transact(move |transaction| {
-            let mut upload = multipart::find(transaction, &key)?;
+            if !transaction.contains(&MULTIPART, &key)? {
+                return Err(multipart::no_such_upload(&key.id));
+            }
             let row = transaction.get(&OBJECTS, &source)?;
             let row = row.ok_or_else(|| StorageError::NoSuchKey {
                 bucket: source.bucket.clone(),
                 key: source.key.clone(),
             })?;
-            let Some(md5) = md5_of(&row.etag) else {
+            let Some(md5) = multipart::md5_of(&row.etag) else {
                 return Ok(None);
             };
             if let Some(condition) = &condition {
                 let info = (source.key.clone(), row.clone()).into();
                 condition(Some(&info)).map_err(StorageError::Unwanted)?;
             }
-            said(&mut upload.metadata, &HashMap::new());
-            transaction.put(&MULTIPART, &key, &upload)?;
             accounts::share(transaction, &row.extents)?;
             if let Some(old) = transaction.get(&PARTS, &part)? {
                 accounts::release(transaction, &old.extents)?;
@@ -147,6 +170,8 @@ impl LocalStorageEngine {
                 size: row.size,
                 md5,
                 extents: row.extents,
+                modified_ms: now,
+                metadata: BTreeMap::new(),
             };
             transaction.put(&PARTS, &part, &new)?;
             Ok(Some(part_info(&(number, new))))
@@ -156,6 +181,8 @@ impl LocalStorageEngine {
 
     /// As [`complete_multipart_upload`](crate::ghostbay::engine::StorageEngine::complete_multipart_upload),
     /// on terms; what is said of the object is what was said of the upload, or what `at_join` makes of it.
+    /// One that is sent again within an hour is answered as the first time, for as long as the object is
+    /// still what it made; the terms are not looked at again.
     pub async fn complete_multipart_upload_on(
         &self,
         request: CompleteMultipartUploadRequest,
@@ -163,7 +190,11 @@ impl LocalStorageEngine {
         at_join: Option<AtJoin>,
     ) -> Result<Completed> {
         let upload = multipart_key(&request.bucket, &request.key, &request.upload_id)?;
-        let row = multipart::find(&self.catalog().read()?, &upload)?;
+        let named = Arc::new(request.parts);
+        let row = match find_or_recall(&self.catalog().read()?, &upload, &named)? {
+            Found::Row(row) => row,
+            Found::Completed(completed) => return Ok(completed),
+        };
         let head = self.head(
             &request.bucket,
             &request.key,
@@ -173,7 +204,6 @@ impl LocalStorageEngine {
                 ..terms
             },
         )?;
-        let named = Arc::new(request.parts);
         for _ in 0..ATTEMPTS {
             // The bytes that were read and found to have the digest.
             let mut verified = None;
@@ -193,7 +223,10 @@ impl LocalStorageEngine {
             let at_join = at_join.clone();
             let completed = self
                 .transact(move |transaction| {
-                    let row = multipart::find(transaction, &upload)?;
+                    let row = match find_or_recall(transaction, &upload, &named)? {
+                        Found::Row(row) => row,
+                        Found::Completed(completed) => return Ok(Some(completed)),
+                    };
                     let parts = multipart::parts(transaction, &upload.id)?;
                     let joined = multipart::join(&named, &parts)?;
                     // A part was replaced or compacted since it was read.
@@ -214,7 +247,7 @@ impl LocalStorageEngine {
                         transaction,
                         parts.iter().filter(|(number, _)| unused(*number)),
                     )?;
-                    let etag = joined.etag.clone();
+                    let (etag, size) = (joined.etag.clone(), joined.size);
                     let mut head = head.clone();
                     head.terms.metadata = metadata.clone().into_iter().collect();
                     let (key, object) = head.row(Content {
@@ -223,7 +256,12 @@ impl LocalStorageEngine {
                         etag: joined.etag,
                     });
                     put(transaction, &key, &object)?;
-                    Ok(Some(Completed { etag, metadata }))
+                    completed::remember(transaction, &upload, &named, object.modified_ms)?;
+                    Ok(Some(Completed {
+                        etag,
+                        size,
+                        metadata,
+                    }))
                 })
                 .await?;
             if let Some(completed) = completed {
@@ -238,16 +276,24 @@ impl LocalStorageEngine {
     }
 }
 
-/// The MD5 that an ETag is, if it is one.
-fn md5_of(etag: &str) -> Option<[u8; 16]> {
-    let mut md5 = [0; 16];
-    if etag.len() != 32 || !etag.is_ascii() {
-        return None;
+/// What a completion finds.
+enum Found {
+    Row(MultipartRow),
+    Completed(Completed),
+}
+
+fn find_or_recall(
+    rows: &impl Rows,
+    upload: &MultipartKey,
+    named: &[MultipartUploadPart],
+) -> Result<Found, StorageError> {
+    match multipart::find(rows, upload) {
+        Err(gone @ StorageError::NoSuchUpload { .. }) => {
+            let completed = completed::recall(rows, upload, named)?;
+            completed.map(Found::Completed).ok_or(gone)
+        }
+        found => found.map(Found::Row),
     }
-    for (byte, digits) in md5.iter_mut().zip(etag.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    (hex(&md5) == etag).then_some(md5)
 }
 
 fn part_info((number, row): &(u32, PartRow)) -> MultipartUploadPart {
@@ -258,13 +304,20 @@ fn part_info((number, row): &(u32, PartRow)) -> MultipartUploadPart {
     }
 }
 
-fn joined_parts(named: &[MultipartUploadPart], parts: &[(u32, PartRow)]) -> Vec<JoinedPart> {
+fn uploaded((number, row): (u32, &PartRow)) -> UploadedPart {
+    UploadedPart {
+        number,
+        size: row.size,
+        etag: row.etag(),
+        modified_ms: row.modified_ms,
+        metadata: row.metadata.clone(),
+    }
+}
+
+fn joined_parts(named: &[MultipartUploadPart], parts: &[(u32, PartRow)]) -> Vec<UploadedPart> {
     let named: BTreeSet<_> = named.iter().map(|part| part.part_number as u32).collect();
     let joined = parts.iter().filter(|(number, _)| named.contains(number));
     joined
-        .map(|(number, row)| JoinedPart {
-            number: *number,
-            size: row.size,
-        })
+        .map(|(number, row)| uploaded((*number, row)))
         .collect()
 }

@@ -130,6 +130,8 @@ mod tests {
                 offset,
                 length,
             }],
+            modified_ms: 0,
+            metadata: Default::default(),
         };
         let decoded = |row: &PartRow| codec::decode::<PartRow>(&codec::encode(row).unwrap());
         let good = row(4160, RECORD_BODY_BYTES_MAX);
