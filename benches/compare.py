@@ -40,6 +40,7 @@ class Server:
             command = [ROOT / "target/release/drift"]
             environment |= {
                 "DRIFT_SERVER_API_PORT": str(self.port),
+                "DRIFT_SERVER_UI_ENABLED": "false",
                 "DRIFT_STORAGE_PATH": f"{directory}/drift",
                 "RUST_LOG": "warn",
             }

@@ -34,7 +34,7 @@ def free_port():
 
 
 def start(directory, port):
-    environment = os.environ | {"DRIFT_SERVER_API_PORT": str(port), "RUST_LOG": "error"}
+    environment = os.environ | {"DRIFT_SERVER_API_PORT": str(port), "DRIFT_SERVER_UI_ENABLED": "false", "RUST_LOG": "error"}
     server = subprocess.Popen([ROOT / "target/release/drift"], env=environment, cwd=directory)
     while server.poll() is None:
         try:

@@ -29,7 +29,7 @@ def free_port():
 
 
 def start(store, port):
-    environment = os.environ | {"DRIFT_SERVER_API_PORT": str(port), "DRIFT_STORAGE_PATH": store, "RUST_LOG": "error"}
+    environment = os.environ | {"DRIFT_SERVER_API_PORT": str(port), "DRIFT_SERVER_UI_ENABLED": "false", "DRIFT_STORAGE_PATH": store, "RUST_LOG": "error"}
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         server = subprocess.Popen([ROOT / "target/release/drift"], env=environment, cwd=directory)

@@ -115,6 +115,7 @@ class Drift(Server):
     def start(self):
         environment = {
             "DRIFT_SERVER_API_PORT": str(free_port()),
+            "DRIFT_SERVER_UI_ENABLED": "false",
             "DRIFT_STORAGE_PATH": str(self.directory / "data"),
             "DRIFT_AUTH_ENABLED": "true",
             "DRIFT_S3_ENABLED": "true",

@@ -2,6 +2,7 @@
 
 mod options;
 mod s3;
+mod ui;
 
 use std::io;
 use std::path::Path;
@@ -142,6 +143,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let listener = Listener::bind(address)
         .map_err(|error| explain(error, "[server] api_port (variable DRIFT_SERVER_API_PORT)"))?;
     let s3_listener = s3::bind(config)?;
+    let ui_listener = ui::bind(config)?;
     let tls = tls(config)?;
     let options = options::transport_options(&config.server, tls.clone());
     let admin = admin_socket(config);
@@ -174,6 +176,16 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         stop_asked.cancel();
     };
     let serving_s3 = s3::serve(config, s3_listener, &api, &storage, &options, &stopping);
+    let api_port = listener.address().port();
+    let serving_ui = ui::serve(
+        ui_listener,
+        api_port,
+        &api,
+        &storage,
+        &authority,
+        &options,
+        &stopping,
+    );
     let expiring_objects = s3::expire(config, storage.clone(), stopping.clone());
     let stopping_scrub = stopping.clone();
     let backups = scheduled(config, storage.clone(), stopping.clone());
@@ -222,6 +234,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     tokio::join!(
         listener.serve(http::standalone(api), options, stop),
         serving_s3,
+        serving_ui,
         expiring_objects,
         operators,
         scrubbing,

@@ -14,6 +14,8 @@ pub mod digest;
 pub mod ghostbay;
 #[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
+pub mod management;
 #[path = "../migrations/mod.rs"]
 pub mod migrations;
 pub mod oci;
@@ -22,3 +24,5 @@ pub mod range;
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod s3;
+#[cfg(feature = "server")]
+pub mod ui;

@@ -250,12 +250,17 @@ impl Identity {
         }
     }
 
-    /// Whether they may read the figures of the server. No signed token is for that.
+    /// Whether they may read the figures of the server.
     pub fn decide_metrics(&self) -> Decision {
+        self.decide_server(Action::Metrics)
+    }
+
+    /// Whether they may do that with the server as a whole. No signed token is for that.
+    pub fn decide_server(&self, action: Action) -> Decision {
         let is_scoped = self.known.as_ref().is_some_and(|it| it.scope.is_some());
         match is_scoped {
             true => Decision::deny(Reason::OutsideScope),
-            false => self.decide_unscoped(Action::Metrics, Subject::Server),
+            false => self.decide_unscoped(action, Subject::Server),
         }
     }
 
@@ -293,6 +298,20 @@ impl Identity {
         };
         let signed = known.authority.sign(&known.principal, given.clone());
         Some((signed, given))
+    }
+
+    /// Whether the account or token is not there any more, is switched off, or has changed since they came.
+    pub fn is_gone(&self) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|it| !it.principal.is_still(&it.authority.directory()))
+    }
+
+    /// Whether it is a token, which may be for less than whoever made it may do.
+    pub fn is_token(&self) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|known| {
+            matches!(known.principal, Principal::Token { .. }) || known.scope.is_some()
+        })
     }
 
     /// Whether they have not logged in.

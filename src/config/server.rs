@@ -18,9 +18,12 @@ pub struct ServerConfig {
     /// The port of the registry API; 0 takes any free one, which the log then names.
     #[serde(deserialize_with = "scalar::whole")]
     pub api_port: u16,
-    /// The port of the web page. Nothing listens there yet.
+    /// The port of the page and of the management API; 0 takes any free one, which the log then names.
     #[serde(deserialize_with = "scalar::whole")]
     pub ui_port: u16,
+    /// Whether anything listens there.
+    #[serde(deserialize_with = "scalar::switch")]
+    pub ui_enabled: bool,
     /// How many connections are served at once. A further one takes the place of one that has no
     /// request, and is answered 503 if there is none.
     #[serde(deserialize_with = "scalar::whole")]
@@ -69,6 +72,7 @@ impl Default for ServerConfig {
             host: "127.0.0.1".to_owned(),
             api_port: 5000,
             ui_port: 5001,
+            ui_enabled: true,
             connections_max: 4096,
             connections_by_address: 0,
             requests_by_address: 0,
@@ -105,6 +109,12 @@ impl ServerConfig {
     /// The address and port of the registry API.
     pub fn api_address(&self) -> Option<SocketAddr> {
         Some(SocketAddr::new(self.ip()?, self.api_port))
+    }
+
+    /// The address and port of the page; `None` if nothing is to listen there.
+    pub fn ui_address(&self) -> Option<SocketAddr> {
+        let address = SocketAddr::new(self.ip()?, self.ui_port);
+        self.ui_enabled.then_some(address)
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {

@@ -6,6 +6,7 @@ use super::catalog::schema;
 use super::compact::CompactionState;
 use super::error::StorageError;
 use super::local::LocalStorageEngine;
+use super::uploads;
 
 /// Name of the socket in the data directory that an operator's commands reach the server by.
 pub const ADMIN_SOCKET: &str = "admin.sock";
@@ -25,6 +26,19 @@ pub struct Status {
     pub space: SpaceFigures,
     /// What compaction does.
     pub compaction: CompactionState,
+    /// The disk that it lies on; `None` where the system does not say.
+    pub disk: Option<DiskFigures>,
+    /// Uploads of blobs that are under way.
+    pub uploads: u64,
+}
+
+/// A disk, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DiskFigures {
+    /// What is left for the server's user.
+    pub free: u64,
+    /// All that there is.
+    pub total: u64,
 }
 
 /// What the packs of a store hold, in bytes.
@@ -67,6 +81,11 @@ impl LocalStorageEngine {
             schema: schema::version(&rows)?,
             space,
             compaction: self.compactor().state(),
+            disk: self.room().map(|room| DiskFigures {
+                free: room.available,
+                total: room.total,
+            }),
+            uploads: uploads::under_way(&rows)?,
         })
     }
 }

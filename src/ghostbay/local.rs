@@ -16,7 +16,7 @@ use super::check::CheckedStore;
 use super::check::store::RunningParts;
 use super::clock::now_ms;
 use super::compact::Compactor;
-use super::disk::{Disk, OsDisk, SyncPoint};
+use super::disk::{Disk, OsDisk, Room, SyncPoint};
 use super::error::StorageError;
 use super::ingest::Ingest;
 use super::pack::pins::Hold;
@@ -180,6 +180,11 @@ impl LocalStorageEngine {
     /// need of it.
     pub fn pressure(&self) -> bool {
         self.shared.ingest.gauge.is_low()
+    }
+
+    /// The room on its disk; `None` where the system does not say.
+    pub(super) fn room(&self) -> Option<Room> {
+        self.shared.ingest.gauge.room()
     }
 
     /// How many bytes the disk lacks of the room that is to be left alone.

@@ -61,6 +61,16 @@ impl ApiError {
         }
     }
 
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the client is told.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// 400 for a request that has no meaning here, where no code fits better.
     pub fn bad_request(message: impl Into<String>) -> Self {
         ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message)
@@ -410,8 +420,9 @@ impl From<ContentRangeError> for ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+impl ApiError {
+    /// Tells the log what went wrong inside, if it did.
+    pub fn log(&self) {
         if let Some(cause) = &self.cause {
             tracing::error!(
                 status = self.status.as_u16(),
@@ -419,6 +430,12 @@ impl IntoResponse for ApiError {
                 causes(cause.as_ref())
             );
         }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.log();
         let refusal = matches!(self.status.as_u16(), 401 | 403 | 405 | 429)
             .then(|| Refusal(self.message.clone()));
         let body = ErrorBody::new(self.code, self.message, self.detail);

@@ -37,6 +37,8 @@ pub enum Surface {
     Registry,
     /// The S3 endpoint's, whose paths are names of buckets and keys.
     S3,
+    /// The page's and the management API's.
+    Page,
 }
 
 /// The router with all that is around every request.
@@ -68,7 +70,7 @@ async fn observe(
     let id = Uuid::new_v4();
     let target: Option<Target> = match surface {
         Surface::Registry => Some(Route::parse(request.uri().path())),
-        Surface::S3 => None,
+        Surface::S3 | Surface::Page => None,
     };
     let received = Arc::new(AtomicU64::new(0));
     let mut record = Record::new(
@@ -178,6 +180,7 @@ impl Record {
             route: match surface {
                 Surface::Registry => route.map_or("none", Route::kind),
                 Surface::S3 => "s3",
+                Surface::Page => "page",
             },
             metrics,
             status: None,

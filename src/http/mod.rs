@@ -23,7 +23,7 @@ pub mod metrics;
 mod middleware;
 mod origin;
 pub mod outbound;
-mod query;
+pub mod query;
 pub mod router;
 mod token;
 pub mod transport;

@@ -8,6 +8,9 @@ use super::error::ApiError;
 /// something else.
 const PARAMETERS_MAX: usize = 128;
 
+/// Parameters that a form may hold: 1,000 tags that were chosen, and a few more.
+const FORM_PARAMETERS_MAX: usize = 1_024;
+
 /// What needs no escape in a query's value (RFC 3986, "unreserved").
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -26,15 +29,26 @@ pub struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads what stands behind the `?`.
     pub fn parse(text: Option<&str>) -> Result<Self, ApiError> {
+        Query::parse_up_to(text, PARAMETERS_MAX)
+    }
+
+    /// Reads parameters as an HTML form has them: a plus sign is a space (WHATWG URL,
+    /// "application/x-www-form-urlencoded parsing").
+    pub fn parse_form(text: Option<&str>) -> Result<Self, ApiError> {
+        let text = text.map(|text| text.replace('+', "%20"));
+        Query::parse_up_to(text.as_deref(), FORM_PARAMETERS_MAX)
+    }
+
+    fn parse_up_to(text: Option<&str>, most: usize) -> Result<Self, ApiError> {
         let mut parameters = Vec::new();
         for pair in text
             .unwrap_or("")
             .split('&')
             .filter(|pair| !pair.is_empty())
         {
-            if parameters.len() == PARAMETERS_MAX {
+            if parameters.len() == most {
                 return Err(ApiError::bad_request(format!(
-                    "the query has more than {PARAMETERS_MAX} parameters"
+                    "the query has more than {most} parameters"
                 )));
             }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -70,12 +70,12 @@ pub async fn answer(
             let form = body::gather(&parts.headers, body, "the form", FORM_BYTES_MAX).await?;
             let form = std::str::from_utf8(&form)
                 .map_err(|_| ApiError::bad_request("the form is not UTF-8"))?;
-            let form = read(Some(form))?;
+            let form = Query::parse_form(Some(form))?;
             let peer = parts.extensions.get::<Peer>().copied();
             let from = api.origin.client(&parts.headers, peer);
             (of_form(api, caller, &form, from, trail).await?, form)
         }
-        _ => (caller, read(parts.uri.query())?),
+        _ => (caller, Query::parse_form(parts.uri.query())?),
     };
     let scope = Scope::parse(form.all("scope"))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
@@ -105,12 +105,6 @@ pub async fn answer(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
-}
-
-/// Parameters as an HTML form has them: a plus sign is a space.
-fn read(form: Option<&str>) -> Result<Query, ApiError> {
-    let form = form.map(|form| form.replace('+', "%20"));
-    Query::parse(form.as_deref())
 }
 
 /// Who is behind a form. A login in the header counts where the form has none.

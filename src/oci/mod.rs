@@ -5,6 +5,7 @@
 
 pub mod descriptor;
 pub mod error;
+pub mod image;
 mod json;
 pub mod manifest;
 pub mod media_type;

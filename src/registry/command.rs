@@ -83,9 +83,13 @@ pub enum Answer {
     Why(Why),
 }
 
-/// Does what is asked for. An operator may delete whatever the API may not.
+/// Does what an operator asks for, who may delete whatever the API may not.
 pub async fn run(registry: &Registry, command: Command) -> Result<Answer, RegistryError> {
-    let registry = registry.acting_as(OPERATOR).with_deletes();
+    run_as(registry.acting_as(OPERATOR).with_deletes(), command).await
+}
+
+/// Does what somebody asks for, whom the histories name as the registry has it.
+pub async fn run_as(registry: Registry, command: Command) -> Result<Answer, RegistryError> {
     Ok(match command {
         Command::TagHistory(repository, tag) => {
             Answer::History(registry.tag_history(&repository, &tag)?)

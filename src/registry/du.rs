@@ -9,23 +9,23 @@
 //! What is freed of a blob is its records: its bytes with headers, trailers and what aligns them.
 //! Manifests are rows of the index, whose file keeps the room for other rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod image;
+
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::repositories::{exists, prefix};
-use super::tables::{
-    BLOB_HOLDERS, BLOB_LINKS, ContentKey, EdgeKey, HolderKey, MANIFESTS, REFERENCES, REPOSITORIES,
-    TAGS, TagKey,
-};
-use super::{Registry, RegistryError, tags, tombstones, usage};
+use super::tables::{BLOB_HOLDERS, BLOB_LINKS, HolderKey, REPOSITORIES, TAGS, TagKey};
+use super::{Registry, RegistryError, usage};
 use crate::digest::Digest;
 use crate::ghostbay::blob_key;
 use crate::ghostbay::catalog::{CatalogError, KeyWriter, Rows};
 use crate::ghostbay::objects::{BLOBS_PREFIX, OBJECTS, ObjectKey, addressed_digest};
 use crate::ghostbay::pack::Releases;
-use crate::oci::{NameError, Reference, RepositoryName, Role, Tag};
+use crate::oci::{NameError, Reference, RepositoryName, Tag};
+
+pub(super) use image::Image;
 
 /// Rows that are read from one snapshot where there may be millions of them.
 const PAGE_ROWS: usize = 1_000;
@@ -205,7 +205,7 @@ impl Registry {
         }
         for row in rows.scan_sound(&TAGS, &prefix(name), None)? {
             let (key, row) = row?;
-            let image = Image::of(&rows, name, &row.digest)?;
+            let image = Image::of(&rows, name, &[row.digest])?;
             let (share, _) = image.share(&rows, self, &key.tag)?;
             if !tell(share) {
                 break;
@@ -221,7 +221,7 @@ impl Registry {
         tell: &mut dyn FnMut(Share) -> bool,
     ) -> Result<(), RegistryError> {
         let rows = self.storage.catalog().read()?;
-        let image = Image::of(&rows, name, &tagged(&rows, name, tag)?)?;
+        let image = Image::of(&rows, name, &[tagged(&rows, name, tag)?])?;
         let (share, blobs) = image.share(&rows, self, tag)?;
         for share in std::iter::once(share).chain(blobs) {
             if !tell(share) {
@@ -281,133 +281,4 @@ fn share_of_repository(
     share.manifest_bytes = usage::of(rows, name)?.bytes.saturating_sub(bytes);
     share.frees_bytes = releases.freed_bytes();
     Ok(share)
-}
-
-/// A manifest with all that it lists, and which of these go when it is deleted.
-struct Image<'n> {
-    repository: &'n RepositoryName,
-    /// Every manifest of it, with its bytes and what it is made of.
-    manifests: BTreeMap<Digest, (u64, tombstones::Edges)>,
-    /// Those that go: the manifest itself, and what nothing but a manifest that goes lists or tags.
-    going: BTreeSet<Digest>,
-}
-
-impl<'n> Image<'n> {
-    fn of(
-        rows: &impl Rows,
-        repository: &'n RepositoryName,
-        root: &Digest,
-    ) -> Result<Self, CatalogError> {
-        let mut image = Image {
-            repository,
-            manifests: BTreeMap::new(),
-            going: BTreeSet::from([*root]),
-        };
-        let mut waiting = vec![*root];
-        while let Some(digest) = waiting.pop() {
-            let key = ContentKey::new(repository, &digest);
-            if image.manifests.contains_key(&digest) {
-                continue;
-            }
-            let Some(row) = rows.get_sound(&MANIFESTS, &key)? else {
-                continue;
-            };
-            let edges = tombstones::edges_of(rows, &key)?;
-            let children = edges.iter().filter(|(_, edge)| edge.has(Role::Child));
-            waiting.extend(children.map(|(digest, _)| *digest));
-            image.manifests.insert(digest, (row.size, edges));
-        }
-        // What is listed goes after what lists it, so that this ends where nothing more goes.
-        loop {
-            let found = image.next_going(rows)?;
-            match found {
-                Some(digest) => image.going.insert(digest),
-                None => return Ok(image),
-            };
-        }
-    }
-
-    fn next_going(&self, rows: &impl Rows) -> Result<Option<Digest>, CatalogError> {
-        for digest in self.manifests.keys() {
-            let key = ContentKey::new(self.repository, digest);
-            if self.going.contains(digest) || !tags::all_of(rows, &key)?.is_empty() {
-                continue;
-            }
-            let prefix = EdgeKey::prefix(self.repository, digest);
-            let mut stays = false;
-            for row in rows.inspect(&REFERENCES, &prefix, None)? {
-                let row = row?;
-                // Deleted indexes do not keep what they list from being deleted.
-                let lists = row
-                    .row
-                    .map_or(true, |row| row.has(Role::Child) && !row.is_of_deleted());
-                let source = row.key.map(|edge| edge.source);
-                stays |= lists && source.is_some_and(|source| !self.going.contains(&source));
-            }
-            if !stays {
-                return Ok(Some(*digest));
-            }
-        }
-        Ok(None)
-    }
-
-    /// What it takes up under its tag, and what each blob of it does.
-    fn share(
-        &self,
-        rows: &impl Rows,
-        registry: &Registry,
-        tag: &Tag,
-    ) -> Result<(Share, Vec<Share>), RegistryError> {
-        let mut share = Share::new(Holder::Tag, format!("{}:{tag}", self.repository));
-        let mut blobs = BTreeSet::new();
-        for (size, edges) in self.manifests.values() {
-            share.manifest_bytes += size;
-            blobs.extend(edges.keys().copied());
-        }
-        let (mut releases, mut shares) = (Releases::default(), Vec::new());
-        for digest in blobs {
-            let key = ContentKey::new(self.repository, &digest);
-            // Children are manifests, and foreign layers are nowhere.
-            let Some(link) = rows.get_sound(&BLOB_LINKS, &key)? else {
-                continue;
-            };
-            let mut blob = Share::new(Holder::Blob, digest.to_string());
-            if self.goes_with(rows, &digest)? {
-                share.exclusive_bytes += link.size;
-                blob.exclusive_bytes = link.size;
-                if let Some(object) = rows.get_sound(&OBJECTS, &registry.blob_of(&digest))? {
-                    releases.add(rows, &object.extents)?;
-                    let mut alone = Releases::default();
-                    alone.add(rows, &object.extents)?;
-                    blob.frees_bytes = alone.freed_bytes();
-                }
-            } else {
-                share.shared_bytes += link.size;
-                blob.shared_bytes = link.size;
-            }
-            shares.push(blob);
-        }
-        share.frees_bytes = releases.freed_bytes();
-        Ok((share, shares))
-    }
-
-    /// Whether a blob goes with the manifests that go: no other repository holds it, and no other
-    /// manifest of this one is made of it, be it deleted or not.
-    fn goes_with(&self, rows: &impl Rows, digest: &Digest) -> Result<bool, CatalogError> {
-        if holders(rows, digest)?
-            .iter()
-            .any(|it| it != self.repository)
-        {
-            return Ok(false);
-        }
-        let prefix = EdgeKey::prefix(self.repository, digest);
-        for row in rows.inspect(&REFERENCES, &prefix, None)? {
-            if let Some(edge) = row?.key
-                && !self.going.contains(&edge.source)
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
 }

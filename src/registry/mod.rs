@@ -3,15 +3,16 @@
 //! * [`tables`]: what is kept
 //! * `blobs`, `uploads`: blobs in repositories, and how they come there
 //! * `manifests`, [`push`]: manifests, and the one transaction that a push is
-//! * `tags`, `referrers`, `repositories`: what can be listed
+//! * `tags`, `referrers`, `repositories`: what can be listed; [`browse`]: what people look through
 //! * [`usage`]: what each repository holds; [`quotas`], [`immutable`]: what it may
 //! * [`history`]: where tags pointed, and going back there; `tombstones`: deleted manifests, their
 //!   return and their end; `deletion`: whole repositories
 //! * [`gc`]: taking what nothing refers to; [`leases`]: what clients rely on meanwhile; [`why`]:
 //!   what keeps something
 //! * [`command`]: what an operator may ask
-//! * [`retention`]: what is kept of what nobody deletes; `pulls`: when it was last asked for
-//! * [`du`]: what takes up room, and what deleting it frees
+//! * [`retention`]: what is kept of what nobody deletes; `pulls`: when it was last asked for;
+//!   [`recent`]: what was pushed lately
+//! * [`du`]: what takes up room, and what deleting it frees; [`selection`]: deleting several tags at once
 //! * [`check`]: what is damaged, and whom it hits; [`scrub`]: looking for it while serving
 //! * [`error`]: what is refused
 //!
@@ -20,6 +21,7 @@
 //! right to serve them and the reason that they are kept.
 
 mod blobs;
+pub mod browse;
 pub mod check;
 pub mod command;
 mod deletion;
@@ -33,10 +35,12 @@ mod manifests;
 mod pulls;
 pub mod push;
 pub mod quotas;
+pub mod recent;
 mod referrers;
 mod repositories;
 pub mod retention;
 pub mod scrub;
+pub mod selection;
 pub mod tables;
 mod tags;
 mod tombstones;
@@ -70,6 +74,7 @@ pub struct Registry {
     actor: Option<Arc<str>>,
     gc: Arc<gc::Shared>,
     pulls: pulls::Pulls,
+    recent: recent::Recent,
 }
 
 /// When something is done, and by whom.
@@ -172,6 +177,7 @@ impl Registry {
             actor: None,
             gc: Arc::new(gc::Shared::new()),
             pulls: pulls::Pulls::default(),
+            recent: recent::Recent::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::recent::RecentPush;
 use super::tables::{
     BLOB_LINKS, ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow,
     REFERENCES, REFERRERS, ReferenceRow, ReferrerRow, TAGS, TagChange, TagKey,
@@ -91,6 +92,7 @@ impl Registry {
         };
         let push = push.signed(self.deed().by);
         let mut outcome = push.outcome.clone();
+        let pushed = push.newest_tag();
         let catalog = self.storage.catalog();
         let options = self.options.clone();
         outcome.moves = catalog
@@ -100,6 +102,9 @@ impl Registry {
                 push.commit(transaction).map(|()| moves)
             })
             .await?;
+        if let Some(pushed) = pushed {
+            self.recent.note(pushed);
+        }
         Ok(outcome)
     }
 }
@@ -203,6 +208,16 @@ impl Push {
     /// The same push, by somebody.
     fn signed(self, by: Option<String>) -> Self {
         Push { by, ..self }
+    }
+
+    /// What is remembered of it: its tag, or one of them.
+    fn newest_tag(&self) -> Option<RecentPush> {
+        Some(RecentPush {
+            at_ms: self.row.pushed_ms,
+            repository: self.key.repository.clone(),
+            tag: self.tags.last()?.clone(),
+            by: self.by.clone(),
+        })
     }
 
     /// The same push, as of that moment.

@@ -122,7 +122,10 @@ fn a_client_in_the_clear_is_told_and_one_that_says_nothing_is_not_waited_for() {
 
 fn refused(cert: &Path, key: Option<&Path>) -> String {
     let directory = tempfile::tempdir().unwrap();
-    let mut variables = vec![("DRIFT_SERVER_API_PORT", "0")];
+    let mut variables = vec![
+        ("DRIFT_SERVER_API_PORT", "0"),
+        ("DRIFT_SERVER_UI_ENABLED", "false"),
+    ];
     variables.push(("DRIFT_TLS_CERT", cert.to_str().unwrap()));
     variables.extend(key.map(|key| ("DRIFT_TLS_KEY", key.to_str().unwrap())));
     failure(directory.path(), &[], &variables)

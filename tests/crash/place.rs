@@ -73,7 +73,10 @@ impl Place {
     }
 
     fn server(&self) -> ServerBuilder {
-        let mut variables = vec![("DRIFT_SERVER_API_PORT", self.port.as_str())];
+        let mut variables = vec![
+            ("DRIFT_SERVER_API_PORT", self.port.as_str()),
+            ("DRIFT_SERVER_UI_ENABLED", "false"),
+        ];
         variables.extend(self.settings);
         variables.extend(
             self.store

@@ -244,6 +244,7 @@ fn a_start_says_what_is_missing_for_certificates_of_clients() {
             .current_dir(directory.path())
             .envs(variables.iter().copied())
             .env("DRIFT_SERVER_API_PORT", "0")
+            .env("DRIFT_SERVER_UI_ENABLED", "false")
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();

@@ -344,6 +344,7 @@ fn a_start_names_what_cannot_be_meant() {
         let mut child = drift()
             .current_dir(directory.path())
             .env("DRIFT_SERVER_API_PORT", "0")
+            .env("DRIFT_SERVER_UI_ENABLED", "false")
             .env("DRIFT_AUTH_ENABLED", "true")
             .env("DRIFT_AUTH_ISSUERS", issuers)
             .env("DRIFT_AUTH_TRUST", trust)

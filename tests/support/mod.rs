@@ -191,6 +191,7 @@ impl ServerBuilder {
         command
             .current_dir(directory)
             .env("DRIFT_SERVER_API_PORT", "0")
+            .env("DRIFT_SERVER_UI_ENABLED", "false")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(File::create(log_of(directory)).unwrap());

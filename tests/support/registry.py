@@ -1,6 +1,7 @@
 """A real drift process on a free port, with a data directory of its own."""
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -58,6 +59,7 @@ class Registry:
         env |= {
             "DRIFT_SERVER_HOST": "127.0.0.1",
             "DRIFT_SERVER_API_PORT": str(self.port),
+            "DRIFT_SERVER_UI_ENABLED": "false",
             "DRIFT_STORAGE_PATH": self.data,
             "DRIFT_STORAGE_DELETE": "true",
             "DRIFT_AUTH_ENABLED": "false",
@@ -125,3 +127,64 @@ class Registry:
         status, _, body = self.get(f"/v2/{repo}/tags/list")
         assert status == 200, (status, body)
         return json.loads(body)["tags"]
+
+
+class PageRegistry(Registry):
+    """A registry with its page, and what is pushed to it by hand."""
+
+    def __init__(self, name, **env):
+        self.page_port = free_port()
+        self.page = f"http://127.0.0.1:{self.page_port}"
+        super().__init__(name, DRIFT_SERVER_UI_ENABLED="true", DRIFT_SERVER_UI_PORT=str(self.page_port), **env)
+
+    def drift(self, *args, stdin=""):
+        """What a command on the store says."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith("DRIFT_")} | {"DRIFT_STORAGE_PATH": self.data}
+        done = subprocess.run([BINARY, *args], env=env, cwd=self.data, input=stdin, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def send(self, method, url, body=None, **headers):
+        """Status, headers and body of a request that follows no redirect."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(url, method=method, headers=headers, data=body)
+        try:
+            with urllib.request.build_opener(NoRedirect).open(request, timeout=60) as response:
+                return response.status, response.headers, response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, error.read()
+
+    def push_blob(self, repository, data, **headers):
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        url = f"{self.url}/v2/{repository}/blobs/uploads/?digest={digest}"
+        status, _, body = self.send("POST", url, data, **headers)
+        assert status == 201, (status, body)
+        return {"digest": digest, "size": len(data)}
+
+    def push_manifest(self, repository, reference, manifest, **headers):
+        """Pushes a manifest; its digest."""
+        body = json.dumps(manifest).encode()
+        url = f"{self.url}/v2/{repository}/manifests/{reference}"
+        status, _, said = self.send("PUT", url, body, Content_Type=manifest["mediaType"], **headers)
+        assert status == 201, (status, said)
+        return "sha256:" + hashlib.sha256(body).hexdigest()
+
+    def push_image(self, repository, tag, *layers, config=None, annotations=None, **headers):
+        """Pushes an image of these layers, a file of bytes each; its digest."""
+        config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}} | (config or {})
+        pushed = [self.push_blob(repository, layer, **headers) for layer in layers]
+        configured = self.push_blob(repository, json.dumps(config).encode(), **headers)
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFESTS[1],
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **configured},
+            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", **layer} for layer in pushed],
+        }
+        if annotations:
+            manifest["annotations"] = annotations
+        return self.push_manifest(repository, tag, manifest, **headers)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None

@@ -63,6 +63,16 @@ fn no_such_upload(id: &UploadId) -> StorageError {
     }
 }
 
+/// How many are under way.
+pub fn under_way(rows: &impl Rows) -> Result<u64, CatalogError> {
+    let mut count = 0;
+    for row in rows.scan_raw(&UPLOADS, &[], None)? {
+        row?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 fn find(rows: &impl Rows, scope: &str, id: &UploadId) -> Result<UploadRow, StorageError> {
     // Of a damaged session nothing is left; the client begins another.
     rows.get_sound(&UPLOADS, id)?

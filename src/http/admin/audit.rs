@@ -205,9 +205,15 @@ impl Deed {
     }
 
     fn event(self, operator: Operator) -> Event {
-        let mut event = Event::new(OPERATOR, self.action, Verdict::Allow);
+        let mut event = self.event_by(OPERATOR.to_owned(), Verdict::Allow);
         event.uid = Some(operator.uid);
         event.from = Some(FROM.to_owned());
+        event
+    }
+
+    /// The event of its being done by somebody, or refused to them.
+    pub fn event_by(self, who: String, decision: Verdict) -> Event {
+        let mut event = Event::new(who, self.action, decision);
         event.object = Some(self.object.to_owned());
         event.repository = self.repository;
         event.reference = self.reference;

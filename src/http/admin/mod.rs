@@ -40,7 +40,7 @@ use crate::registry::check::VerifyOptions;
 
 use super::error::ApiError;
 
-pub use self::audit::AUDIT_ROUTE;
+pub use self::audit::{AUDIT_ROUTE, Deed};
 pub use self::auth::AUTH_ROUTE;
 pub use answers::{Pieces, answer_in_lines, answer_in_pieces};
 pub use compact::{COMPACT_ROUTE, PAUSE_ROUTE, PAUSED, RESUME_ROUTE};

@@ -1,0 +1,222 @@
+//! Accounts, tokens and the policy.
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::response::Response;
+
+use super::{Errors, answer, asked, missing};
+use crate::http::query::Query;
+use crate::management::access::{
+    Account, ByName, ChangeAccount, CreateToken, NewAccount, NewPassword, NewRule, RuleNumber,
+    Rules, Secret, Tested, Token,
+};
+use crate::management::{Caller, Management};
+
+/// The accounts, by name. For administrators.
+#[utoipa::path(get, path = "/accounts", operation_id = "accounts", responses(
+    (status = 200, body = Vec<Account>),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn accounts(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        management.accounts(&caller).await
+    })
+    .await
+}
+
+/// Makes an account, with a password that is made up and shown this once if none is given.
+#[utoipa::path(post, path = "/accounts", operation_id = "addAccount", request_body = NewAccount, responses(
+    (status = 200, body = Secret),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn add_account(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .add_account(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Switches an account off or on, or puts it into other groups.
+#[utoipa::path(post, path = "/accounts/change", operation_id = "changeAccount", request_body = ChangeAccount, responses(
+    (status = 200, description = "Done"),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn change_account(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .change_account(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Gives an account another password.
+#[utoipa::path(post, path = "/accounts/password", operation_id = "setPassword", request_body = NewPassword, responses(
+    (status = 200, body = Secret),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn set_password(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .set_password(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Removes an account, with its tokens.
+#[utoipa::path(post, path = "/accounts/remove", operation_id = "removeAccount", request_body = ByName, responses(
+    (status = 200, description = "Done"),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn remove_account(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .remove_account(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// The tokens, by name. For administrators.
+#[utoipa::path(get, path = "/tokens", operation_id = "tokens", responses(
+    (status = 200, body = Vec<Token>),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn tokens(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        management.tokens(&caller).await
+    })
+    .await
+}
+
+/// Makes a token, which is shown this once.
+#[utoipa::path(post, path = "/tokens", operation_id = "createToken", request_body = CreateToken, responses(
+    (status = 200, body = Secret),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn create_token(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .create_token(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Takes a token out.
+#[utoipa::path(post, path = "/tokens/revoke", operation_id = "revokeToken", request_body = ByName, responses(
+    (status = 200, description = "Done"),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn revoke_token(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .revoke_token(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// The rules, in the order in which they are gone by. For administrators.
+#[utoipa::path(get, path = "/policy", operation_id = "rules", responses(
+    (status = 200, body = Rules),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn rules(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        management.rules(&caller).await
+    })
+    .await
+}
+
+/// Adds a rule.
+#[utoipa::path(post, path = "/policy", operation_id = "addRule", request_body = NewRule, responses(
+    (status = 200, body = RuleNumber),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn add_rule(State(management): State<Management>, request: Request) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .add_rule(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Takes a rule out.
+#[utoipa::path(post, path = "/policy/remove", operation_id = "removeRule", request_body = RuleNumber, responses(
+    (status = 200, description = "Done"),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn remove_rule(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .remove_rule(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Whether somebody may do something, and which rule decides.
+#[utoipa::path(get, path = "/policy/test", operation_id = "testPolicy", params(
+    ("who" = String, Query, description = "Who asks, such as `user:alice`"),
+    ("action" = String, Query, description = "What they want to do: `pull`, `push-new`, `overwrite`, `delete`, `admin` or `metrics`"),
+    ("repository" = String, Query, description = "With which repository, or which object as `s3:BUCKET/KEY`"),
+), responses(
+    (status = 200, body = Tested),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn test_policy(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        let query = Query::parse(request.uri.query())?;
+        let word = |name| query.one(name)?.ok_or_else(|| missing(name));
+        let (who, action) = (word("who")?, word("action")?);
+        let tested = management.test_policy(&caller, who, action, word("repository")?);
+        tested.await
+    })
+    .await
+}

@@ -1,0 +1,83 @@
+//! What runs beside the requests.
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::response::Response;
+
+use super::{Errors, answer, asked, number, switch};
+use crate::http::query::Query;
+use crate::management::operations::{Collect, Collection, EventQuery, Operations, Pause};
+use crate::management::{Caller, Management};
+
+/// What runs beside the requests. For administrators.
+#[utoipa::path(get, path = "/operations", operation_id = "operations", responses(
+    (status = 200, body = Operations),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn operations(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        management.operations(&caller).await
+    })
+    .await
+}
+
+/// Collects what nothing refers to and is due, or says what that would come to.
+#[utoipa::path(post, path = "/operations/collect", operation_id = "collect", request_body = Collect, responses(
+    (status = 200, body = Collection),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn collect(State(management): State<Management>, request: Request) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .collect(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Has compaction stand still, or go on.
+#[utoipa::path(post, path = "/operations/compaction", operation_id = "pauseCompaction", request_body = Pause, responses(
+    (status = 200, body = Pause),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn pause_compaction(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .pause_compaction(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Events of the audit log, newest first; none where there is no such log. For administrators.
+#[utoipa::path(get, path = "/audit", operation_id = "events", params(
+    ("who" = Option<String>, Query, description = "By whom: `user:alice`, or `alice`"),
+    ("repository" = Option<String>, Query, description = "About repositories of this pattern"),
+    ("denied" = Option<bool>, Query, description = "Refusals alone"),
+    ("limit" = Option<u32>, Query, description = "How many; 1 to 1,000, 100 without it"),
+), responses(
+    (status = 200, body = Vec<Object>),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn events(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        let query = Query::parse(request.uri.query())?;
+        let asked = EventQuery {
+            who: query.one("who")?.map(str::to_owned),
+            repository: query.one("repository")?.map(str::to_owned),
+            denied: switch(&query, "denied")?,
+            limit: number(&query, "limit", 100)? as u64,
+        };
+        Ok(management.events(&caller, asked).await?.unwrap_or_default())
+    })
+    .await
+}

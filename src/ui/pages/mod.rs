@@ -1,0 +1,25 @@
+//! What each page shows. A page asks the management for what it shows, and a template writes it down.
+
+mod access;
+mod error;
+mod home;
+mod login;
+mod manifest;
+mod operations;
+mod repositories;
+mod search;
+mod shell;
+mod tags;
+mod timeline;
+
+pub use access::{access, change_access};
+pub use error::refusal;
+pub use home::home;
+pub use login::{log_in, log_out, login_form};
+pub use manifest::manifest;
+pub use operations::{operate, operations};
+pub use repositories::repositories;
+pub use search::search;
+pub use shell::Shell;
+pub use tags::{delete, tags};
+pub use timeline::{rollback, timeline, undelete};

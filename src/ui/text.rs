@@ -1,0 +1,124 @@
+//! Numbers and times as people read them.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::ghostbay::now_ms;
+
+/// Bytes with a unit: `317 B`, `4.2 MiB`.
+pub fn bytes(bytes: &u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if *bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = *bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // What would be rounded to 1,024 is one of the next.
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    match value < 100.0 {
+        true => format!("{value:.1} {}", UNITS[unit]),
+        false => format!("{value:.0} {}", UNITS[unit]),
+    }
+}
+
+/// A number with its thousands apart: `12,345`.
+pub fn number(number: impl std::fmt::Display) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A moment as RFC 3339 has it, to the second.
+pub fn moment(at_ms: &u64) -> String {
+    // Beyond the year 9999 there is none; a row that says so is shown as the last that there is.
+    let last_ms = 253_402_300_799_000;
+    let at = UNIX_EPOCH + Duration::from_millis((*at_ms).min(last_ms));
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// How long ago a moment was: `3 hours ago`.
+pub fn ago(at_ms: &u64) -> String {
+    since(now_ms().saturating_sub(*at_ms) / 1000)
+}
+
+fn since(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..=44 => return "just now".to_owned(),
+        45..=3599 => (seconds.div_ceil(60), "minute"),
+        3600..=86_399 => (seconds / 3600, "hour"),
+        86_400..=2_591_999 => (seconds / 86_400, "day"),
+        2_592_000..=31_535_999 => (seconds / 2_592_000, "month"),
+        _ => (seconds / 31_536_000, "year"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural} ago")
+}
+
+/// The beginning of a digest, which tells it from the others on a page.
+pub fn short(digest: &str) -> &str {
+    let end = digest.find(':').map_or(12, |at| at + 13);
+    digest.get(..end).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_rounded_to_a_unit() {
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1024 * 1024 - 1, "1.0 MiB"),
+            (1536 * 1024, "1.5 MiB"),
+            (317 << 30, "317 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(bytes(&count), text);
+        }
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (count, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(number(count), text);
+        }
+    }
+
+    #[test]
+    fn times_are_read_without_a_calendar() {
+        for (seconds, text) in [
+            (3, "just now"),
+            (60, "1 minute ago"),
+            (3599, "60 minutes ago"),
+            (7200, "2 hours ago"),
+            (86_400, "1 day ago"),
+            (40 * 86_400, "1 month ago"),
+            (800 * 86_400, "2 years ago"),
+        ] {
+            assert_eq!(since(seconds), text);
+        }
+        assert_eq!(moment(&0), "1970-01-01T00:00:00Z");
+        assert!(moment(&u64::MAX).starts_with("9999"));
+    }
+
+    #[test]
+    fn digests_are_cut_behind_twelve_digits() {
+        assert_eq!(short("sha256:0123456789abcdef"), "sha256:0123456789ab");
+        assert_eq!(short("é"), "é");
+    }
+}
