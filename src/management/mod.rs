@@ -2,7 +2,7 @@
 //! are those of the registry API.
 //!
 //! * `caller`: who asks, and what they may; `sessions`: logins of the page
-//! * [`repositories`], [`tags`], [`manifests`], [`search`], [`overview`]: what is answered, as types that
+//! * [`repositories`], [`tags`], [`manifests`], [`comparison`], [`search`], [`overview`]: what is answered, as types that
 //!   the page shows and [`routes`] gives as JSON
 //! * [`access`]: accounts, tokens, policy; [`operations`]: what runs beside the requests
 //! * [`changes`]: what can be done; `audit`: what is written down of it
@@ -14,6 +14,7 @@ pub mod access;
 mod audit;
 pub mod caller;
 pub mod changes;
+pub mod comparison;
 pub mod manifests;
 pub mod operations;
 pub mod overview;

@@ -89,6 +89,9 @@ async fn answer_to(
                 (Some(Reference::Tag(tag)), Some("timeline")) => {
                     pages::timeline(ui, caller, uri, repository, tag, &query)
                 }
+                (None, Some("compare")) => {
+                    pages::compare(ui, caller, uri, repository, &query).await
+                }
                 // A page that was asked for again, whose form is gone.
                 (None, Some("delete")) => {
                     Ok(answer::see_other(&place::repository(repository.as_str())))

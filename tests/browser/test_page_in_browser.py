@@ -50,7 +50,7 @@ def filled(registry):
 PAGES = {
     "home": "/", "repositories": "/repositories", "tags": "/r/team/app", "image": "/r/team/app:v1.1.0", "index": "/r/team/app:multi",
     "artifact": "/r/team/app:sha256-signature", "signed": "/r/team/app:latest", "timeline": "/r/team/app:latest/-/timeline",
-    "search": "/search?q=v1", "hostile": "/r/library/hostile:v1", "nothing": "/nothing"}
+    "compare": "/r/team/app/-/compare?from=v1.0.0&to=v1.1.0", "search": "/search?q=v1", "hostile": "/r/library/hostile:v1", "nothing": "/nothing"}
 
 
 @pytest.mark.parametrize("name", PAGES)

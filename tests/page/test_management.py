@@ -86,6 +86,19 @@ def test_an_index_lists_platforms_and_referrers_are_shown(filled):
     assert (said["kind"], said["subject"]) == ("artifact", child)
 
 
+def test_two_tags_are_compared(filled):
+    status, said = api(filled, "/compare" + query(repository="a/one", **{"from": "v1.9", "to": "v1.10"}))
+    assert status == 200
+    assert [layer["side"] for layer in said["layers"]] == ["both", "from", "to"]
+    assert said["shared_bytes"] == len(b"shared")
+    facts = {fact["what"]: (fact.get("from"), fact.get("to")) for fact in said["facts"]}
+    assert facts == {"environment X": ("1", None), "label a": ("b", None), "command": ("sh", None)}
+    status, said = api(filled, "/compare" + query(repository="a/one", **{"from": "v1.9", "to": "v1.9"}))
+    assert said["facts"] == [] and {layer["side"] for layer in said["layers"]} == {"both"}
+    assert api(filled, "/compare" + query(repository="a/one", **{"from": "v1.9", "to": "none"}))[0] == 404
+    assert api(filled, "/compare" + query(repository="a/one", **{"from": "v1.9"}))[0] == 400
+
+
 def test_a_search_finds_names_tags_and_digests(filled):
     def found(text):
         status, said = api(filled, "/search" + query(q=text))
@@ -174,7 +187,7 @@ def test_whoever_may_not_pull_is_shown_nothing(people):
         _, found = api(people, "/search" + query(q=digest), **seen(name))
         assert len(found["manifests"]) == (name == "root")
         for path in "/tags" + query(repository="secret/app"), "/manifest" + query(repository="secret/app", reference="v1"), \
-                "/tags/history" + query(repository="secret/app", tag="v1"):
+                "/tags/history" + query(repository="secret/app", tag="v1"), "/compare?from=v1&to=v1&repository=secret%2Fapp":
             status, there = api(people, path, **seen(name))
             assert status == (200 if name == "root" else 403), (name, path)
             # What is not there is refused in the same words.

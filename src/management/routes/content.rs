@@ -10,6 +10,7 @@ use crate::http::query::Query;
 use crate::management::changes::{
     DeleteTags, DeletedTags, Moment, Pointed, RollbackTag, UndeleteTag,
 };
+use crate::management::comparison::Comparison;
 use crate::management::manifests::Manifest;
 use crate::management::overview::Overview;
 use crate::management::repositories::{PAGE_REPOSITORIES, Repositories};
@@ -187,6 +188,26 @@ pub(super) async fn manifest(State(management): State<Management>, request: Part
             .manifest(&caller, &repository, &reference)
             .await?;
         Ok(manifest)
+    })
+    .await
+}
+
+/// What differs between two manifests of a repository.
+#[utoipa::path(get, path = "/compare", operation_id = "compare", params(
+    ("repository" = String, Query, description = "The repository"),
+    ("from" = String, Query, description = "A tag or a digest"),
+    ("to" = String, Query, description = "Another"),
+), responses(
+    (status = 200, body = Comparison),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn compare(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        let query = Query::parse(request.uri.query())?;
+        let repository = required(&query, "repository")?;
+        let (from, to) = (required(&query, "from")?, required(&query, "to")?);
+        management.compare(&caller, &repository, &from, &to).await
     })
     .await
 }

@@ -86,6 +86,7 @@ fn described() -> (Router<Management>, utoipa::openapi::OpenApi) {
         .routes(routes!(content::undelete_tag))
         .routes(routes!(content::rollback_tag))
         .routes(routes!(content::manifest))
+        .routes(routes!(content::compare))
         .routes(routes!(content::search))
         .routes(routes!(access::accounts, access::add_account))
         .routes(routes!(access::change_account))

@@ -1,6 +1,7 @@
 //! What each page shows. A page asks the management for what it shows, and a template writes it down.
 
 mod access;
+mod compare;
 mod error;
 mod home;
 mod login;
@@ -13,6 +14,7 @@ mod tags;
 mod timeline;
 
 pub use access::{access, change_access};
+pub use compare::compare;
 pub use error::refusal;
 pub use home::home;
 pub use login::{log_in, log_out, login_form};
