@@ -2,6 +2,7 @@
 
 mod options;
 mod s3;
+pub mod stopped;
 mod ui;
 
 use std::io;
@@ -155,6 +156,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     };
     let api = layers.api(config, options.metrics.clone());
     let admin_api = layers.admin_api(config, authority.clone());
+    let operated = api.clone();
     let Layers {
         storage,
         registry,
@@ -218,7 +220,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let shutdown = options.shutdown;
     let operators = async {
         if let Some(socket) = admin {
-            let router = admin::router(admin_api);
+            let router = admin::router(admin_api, operated);
             socket.serve(router, stopping, shutdown).await;
         }
     };

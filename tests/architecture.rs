@@ -131,7 +131,7 @@ const LAYERS: &[Layer] = &[
 const HELD: &[(&str, &[&str])] = &[
     ("redb", &["ghostbay/catalog"]),
     ("bincode", &["ghostbay/catalog/codec.rs"]),
-    ("axum", &["http", "management", "s3", "ui", "app.rs"]),
+    ("axum", &["http", "management", "s3", "ui", "app", "app.rs"]),
     ("askama", &["ui"]),
     ("utoipa", &["management"]),
     ("utoipa_axum", &["management"]),

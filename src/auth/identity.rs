@@ -13,11 +13,16 @@ use super::policy::{Action, Actions, Asking, Decision, Reason, Subject};
 use super::scope::Scope;
 use crate::oci::RepositoryName;
 
+/// What logs and histories call the operator.
+const OPERATOR: &str = "operator";
+
 /// Somebody whom the service has let in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// `None` where login is switched off.
+    /// `None` where login is switched off, and for the operator.
     known: Option<Known>,
+    /// Whether it is the operator of the server, by its own socket.
+    is_operator: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -163,7 +168,18 @@ fn token(directory: &Directory, name: &Name, action: Action, subject: Subject<'_
 
 impl Identity {
     pub(super) fn everything() -> Self {
-        Identity { known: None }
+        Identity {
+            known: None,
+            is_operator: false,
+        }
+    }
+
+    /// Whoever may connect to the server's own socket, or holds the data directory: they may do everything.
+    pub fn operator() -> Self {
+        Identity {
+            known: None,
+            is_operator: true,
+        }
     }
 
     pub(super) fn of(authority: Arc<Authority>, principal: Principal) -> Self {
@@ -173,7 +189,10 @@ impl Identity {
             scope: None,
             is_login: false,
         });
-        Identity { known }
+        Identity {
+            known,
+            is_operator: false,
+        }
     }
 
     pub(super) fn scoped(authority: Arc<Authority>, principal: Principal, scope: Scope) -> Self {
@@ -183,7 +202,10 @@ impl Identity {
             scope: Some(Arc::new(scope)),
             is_login: false,
         });
-        Identity { known }
+        Identity {
+            known,
+            is_operator: false,
+        }
     }
 
     /// The same, who logged in just now: their password, or what an issuer says of them, was looked at.
@@ -314,15 +336,23 @@ impl Identity {
         })
     }
 
+    /// Whether it is the operator of the server.
+    pub fn is_operator(&self) -> bool {
+        self.is_operator
+    }
+
     /// Whether they have not logged in.
     pub fn is_anonymous(&self) -> bool {
         let known = self.known.as_ref();
         known.is_some_and(|known| known.principal == Principal::Anonymous)
     }
 
-    /// Whom logs and histories name: `user:alice`, or nobody where login is switched off.
+    /// Whom logs and histories name: `user:alice`, `operator`, or nobody where login is switched off.
     pub fn actor(&self) -> Option<String> {
-        Some(self.known.as_ref()?.principal.to_string())
+        match &self.known {
+            Some(known) => Some(known.principal.to_string()),
+            None => self.is_operator.then(|| OPERATOR.to_owned()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use axum::routing::any;
 use crate::auth::policy::Reason;
 use crate::auth::{AuthError, ClientCertificate, Identity};
 
+use super::admin::Operator;
 use super::audit::{Trail, Watch};
 use super::challenge::Challenge;
 use super::error::{ApiError, TooNarrow};
@@ -47,6 +48,16 @@ pub fn standalone(api: Api) -> Router {
     let metrics = api.metrics.clone();
     let router = Router::new().fallback(serve).with_state(api);
     observed(router, metrics, Surface::Registry)
+}
+
+/// The registry's part of the API for the operator, who may do everything, is counted by no limit and
+/// named in the audit log. Whoever serves it says who it is, by [`Operator`] as an extension of the request;
+/// without that it is a client like any other.
+pub fn operated(api: Api) -> Router {
+    Router::new()
+        .route("/v2/", any(serve))
+        .route("/v2/{*rest}", any(serve))
+        .with_state(api)
 }
 
 async fn serve(State(api): State<Api>, mut request: Request) -> Response {
@@ -149,6 +160,11 @@ async fn handle(
 ) -> Result<Response, ApiError> {
     let acting = caller.as_ref().and_then(Identity::actor);
     let acting = acting.map(|actor| api.registry.acting_as(&actor));
+    // [storage] delete is about clients.
+    let acting = match caller.as_ref().is_some_and(Identity::is_operator) {
+        true => acting.map(|registry| registry.with_deletes()),
+        false => acting,
+    };
     let registry = acting.as_ref().unwrap_or(&api.registry);
     match (route, method.as_str()) {
         (Route::Healthz, _) => Ok(health::alive()),
@@ -186,6 +202,11 @@ async fn caller(
     extensions: &Extensions,
     trail: &Trail,
 ) -> Result<Identity, ApiError> {
+    if extensions.get::<Operator>().is_some() {
+        let caller = Identity::operator();
+        trail.came(&caller).await;
+        return Ok(caller);
+    }
     let from = api
         .origin
         .client(headers, extensions.get::<Peer>().copied());

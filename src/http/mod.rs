@@ -7,6 +7,7 @@
 //! * [`metrics`] counts what happens; `/metrics` shows it
 //! * `middleware` gives each request its id and its line in the log
 //! * [`error`] is the only place where an error gets a status
+//! * [`exchange`] is the API from the side of who asks
 //! * [`outbound`] asks hosts elsewhere
 //! * [`admin`] is what an operator's commands ask, by a socket in the data directory
 //! * [`transport`] is the listener and what a client may do to it
@@ -17,6 +18,7 @@ pub mod body;
 mod challenge;
 mod dispatch;
 pub mod error;
+pub mod exchange;
 mod health;
 mod limits;
 pub mod metrics;
@@ -38,7 +40,7 @@ use crate::audit::AuditLog;
 use crate::auth::AuthService;
 use crate::registry::Registry;
 
-pub use dispatch::{embeddable, standalone};
+pub use dispatch::{embeddable, operated, standalone};
 pub use limits::{Limits, RequestLimits};
 pub use metrics::Metrics;
 pub use middleware::{RequestId, Surface, observed};

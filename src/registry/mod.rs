@@ -191,7 +191,7 @@ impl Registry {
     }
 
     /// The same registry, with deletes whether they are switched off or not.
-    fn with_deletes(&self) -> Self {
+    pub fn with_deletes(&self) -> Self {
         let options = RegistryOptions {
             delete: true,
             ..(*self.options).clone()

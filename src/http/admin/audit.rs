@@ -27,6 +27,14 @@ pub struct Operator {
     pub uid: u32,
 }
 
+impl Operator {
+    /// Says in an event whose doing it is.
+    pub(in crate::http) fn sign(self, event: &mut Event) {
+        event.uid = Some(self.uid);
+        event.from = Some(FROM.to_owned());
+    }
+}
+
 pub(super) async fn post(State(api): State<AdminApi>, asked: Bytes) -> Response {
     let query: Query = match serde_json::from_slice(&asked) {
         Ok(query) => query,
@@ -206,8 +214,7 @@ impl Deed {
 
     fn event(self, operator: Operator) -> Event {
         let mut event = self.event_by(OPERATOR.to_owned(), Verdict::Allow);
-        event.uid = Some(operator.uid);
-        event.from = Some(FROM.to_owned());
+        operator.sign(&mut event);
         event
     }
 

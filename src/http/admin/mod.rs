@@ -5,7 +5,8 @@
 //! * `verify`: checking the store; `compact`: rewriting packs; `registry`: whatever the registry can be
 //!   asked; `retention`, `du`: what is asked of it in many lines; `auth`: accounts and policy; `audit`:
 //!   who did what, and what that log is told of commands
-//! * [`client`]: the other end, for the commands
+//! * [`client`]: the other end, for the commands; [`exchange`]: the same for the registry's own API,
+//!   which the operator is served as well
 //!
 //! The routes are ours alone: a command speaks to a server of its own version, and says so
 //! where it does not.
@@ -16,6 +17,7 @@ mod auth;
 pub mod client;
 mod compact;
 mod du;
+pub mod exchange;
 mod registry;
 mod retention;
 mod socket;
@@ -38,9 +40,11 @@ use crate::ghostbay::LocalStorageEngine;
 use crate::registry::Registry;
 use crate::registry::check::VerifyOptions;
 
+use super::dispatch::operated;
 use super::error::ApiError;
+use super::{Api, Surface, observed};
 
-pub use self::audit::{AUDIT_ROUTE, Deed};
+pub use self::audit::{AUDIT_ROUTE, Deed, Operator};
 pub use self::auth::AUTH_ROUTE;
 pub use answers::{Pieces, answer_in_lines, answer_in_pieces};
 pub use compact::{COMPACT_ROUTE, PAUSE_ROUTE, PAUSED, RESUME_ROUTE};
@@ -66,8 +70,10 @@ pub struct AdminApi {
     pub compact_rate: u64,
 }
 
-/// Every route that an operator's command may ask.
-pub fn router(api: AdminApi) -> Router {
+/// Every route that an operator's command may ask: those of the commands, and the registry's own API.
+pub fn router(api: AdminApi, registry: Api) -> Router {
+    let metrics = registry.metrics.clone();
+    let registry = observed(operated(registry), metrics, Surface::Registry);
     Router::new()
         .route(BACKUP_ROUTE, get(backup))
         .route(DU_ROUTE, get(du::get))
@@ -82,6 +88,7 @@ pub fn router(api: AdminApi) -> Router {
         .route(AUTH_ROUTE, post(auth::post))
         .route(AUDIT_ROUTE, post(audit::post))
         .with_state(api)
+        .merge(registry)
 }
 
 /// Where a backup of the index is to be had.

@@ -7,6 +7,7 @@ use axum::http::Method;
 use axum::http::header::AUTHORIZATION;
 
 use crate::audit::{Event, Verdict};
+use crate::http::admin::Operator;
 use crate::http::middleware::{RequestId, Target};
 use crate::http::router::Route;
 use crate::oci::Reference;
@@ -15,6 +16,7 @@ use crate::oci::Reference;
 pub(super) struct About {
     request: Option<RequestId>,
     from: Option<IpAddr>,
+    operator: Option<Operator>,
     route: Option<Route>,
     /// What it does.
     pub action: &'static str,
@@ -39,6 +41,7 @@ impl About {
         About {
             request: request.extensions().get().copied(),
             from,
+            operator: request.extensions().get().copied(),
             route: route.cloned(),
             action,
             object,
@@ -57,6 +60,9 @@ impl About {
         let mut event = Event::new(who, action, decision);
         event.request = self.request.map(|RequestId(id)| id.to_string());
         event.from = self.from.map(|from| from.to_string());
+        if let Some(operator) = self.operator {
+            operator.sign(&mut event);
+        }
         event
     }
 
