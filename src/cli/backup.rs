@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use super::progress::{Progress, Unit};
 use super::{moment, reach};
 use crate::config::Config;
 use crate::ghostbay::backup_file::BackupFile;
@@ -37,7 +38,12 @@ pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow:
         // What the snapshot names stays in the packs until all of it is copied.
         let held = reach::Held::begin(config)?;
         to_file(config, &copy.snapshot())?;
-        let copied = copy.finish(store)?;
+        let copied = {
+            let progress = Progress::begin();
+            copy.finish(store, &mut |done, total| {
+                progress.show("copying packs", Unit::Bytes, done, Some(total));
+            })?
+        };
         held.end()?;
         println!(
             "{}: transaction {} of {}; {} bytes of packs were new",
@@ -63,23 +69,31 @@ pub fn run(config: &Config, file: Option<&Path>, full: Option<&Path>) -> anyhow:
 fn to_file(config: &Config, file: &Path) -> anyhow::Result<Contents> {
     let cannot = || format!("cannot take a backup to {}", file.display());
     let mut out = BackupFile::begin(file).with_context(cannot)?;
-    write(config, &mut out).with_context(cannot)?;
+    let progress = Progress::begin();
+    write(config, &mut out, &progress).with_context(cannot)?;
+    drop(progress);
     out.finish().with_context(cannot)
 }
 
-fn write(config: &Config, out: &mut BackupFile) -> anyhow::Result<()> {
+fn write(config: &Config, out: &mut BackupFile, progress: &Progress) -> anyhow::Result<()> {
+    let mut written = 0;
+    let mut write = |bytes: &[u8]| {
+        written += bytes.len() as u64;
+        progress.show("copying the index", Unit::Bytes, written, None);
+        out.write(bytes)
+    };
     let served = reach::block_on(async {
         let Some(mut server) = reach::running_server(config).await? else {
             return Ok(false);
         };
         let mut answer = server.get(BACKUP_ROUTE).await?;
         while let Some(piece) = answer.next().await? {
-            out.write(&piece)?;
+            write(&piece)?;
         }
         Ok(true)
     })?;
     if !served {
-        backup::of_stopped(&config.storage.path, &mut |bytes| out.write(bytes))?;
+        backup::of_stopped(&config.storage.path, &mut write)?;
     }
     Ok(())
 }

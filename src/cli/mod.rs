@@ -9,6 +9,7 @@ mod logging;
 mod migrate;
 mod moment;
 mod policy;
+mod progress;
 mod reach;
 mod rebuild;
 mod registry;

@@ -1,13 +1,12 @@
 //! `drift verify`: whether the store is whole, and what it is that is not.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::progress::{Progress, Unit};
 use super::reach;
 use crate::app;
 use crate::config::Config;
@@ -43,7 +42,7 @@ pub fn run(config: &Config, args: VerifyArgs) -> ExitCode {
     match reach::block_on(check(config, args, &mut teller)) {
         Ok(()) => teller.verdict(),
         Err(error) => {
-            teller.bar.finish_and_clear();
+            drop(teller);
             eprintln!("drift: the check failed: {error:#}");
             ExitCode::from(FAILED)
         }
@@ -133,21 +132,20 @@ async fn ask(mut server: AdminClient, args: VerifyArgs, teller: &mut Teller) -> 
 /// Who tells the operator.
 struct Teller {
     json: bool,
-    bar: ProgressBar,
+    progress: Progress,
     totals: Totals,
     done: bool,
 }
 
 impl Teller {
     fn new(json: bool) -> Self {
-        let bar = match json || !stderr().is_terminal() {
-            true => ProgressBar::hidden(),
-            false => ProgressBar::new_spinner(),
+        let progress = match json {
+            true => Progress::silent(),
+            false => Progress::begin(),
         };
-        bar.enable_steady_tick(Duration::from_millis(200));
         Teller {
             json,
-            bar,
+            progress,
             totals: Totals::default(),
             done: false,
         }
@@ -167,7 +165,11 @@ impl Teller {
                 Report::Damage(damage)
             }
             Report::Progress { phase, done, total } => {
-                self.show(&phase, done, total);
+                let unit = match total {
+                    Some(_) => Unit::Bytes,
+                    None => Unit::Items,
+                };
+                self.progress.show(&phase, unit, done, total);
                 Report::Progress { phase, done, total }
             }
         };
@@ -177,30 +179,15 @@ impl Teller {
             Report::Damage(damage) => describe(damage),
             _ => return true,
         };
-        self.bar
+        self.progress
             .suspend(|| writeln!(stdout(), "{text}"))
             .and_then(|()| stdout().flush())
             .is_ok()
     }
 
-    fn show(&self, phase: &str, done: u64, total: Option<u64>) {
-        let style = match total {
-            Some(_) => "{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
-            None => "{spinner} {msg}: {human_pos}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            self.bar.set_style(style);
-        }
-        if let Some(total) = total {
-            self.bar.set_length(total.max(done));
-        }
-        self.bar.set_message(phase.to_owned());
-        self.bar.set_position(done);
-    }
-
-    fn verdict(&self) -> ExitCode {
-        self.bar.finish_and_clear();
+    fn verdict(self) -> ExitCode {
         let Totals { damages, repaired } = self.totals;
+        drop(self.progress);
         if !self.json {
             match damages {
                 0 => println!("nothing is damaged"),

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fs::{File, Permissions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,8 +122,9 @@ impl FullCopy {
         self.directory.join(SNAPSHOT_FILE)
     }
 
-    /// Copies what the snapshot names of the store in `from`, and makes the copy whole.
-    pub fn finish(self, from: &Path) -> anyhow::Result<Copied> {
+    /// Copies what the snapshot names of the store in `from`, and makes the copy whole. `tell` is told how many
+    /// bytes of how many are done.
+    pub fn finish(self, from: &Path, tell: &mut dyn FnMut(u64, u64)) -> anyhow::Result<Copied> {
         let disk = &*self.disk;
         let new = self.directory.join(NEW_INDEX_FILE);
         let index = NewIndex::open(disk, &new, OFFLINE_CACHE_BYTES)?;
@@ -153,11 +155,22 @@ impl FullCopy {
         let mut lengths = HashMap::new();
         let packs = self.directory.join(PACKS_DIRECTORY);
         let named = tails(disk, &new)?;
+        let start_of = |pack| known.get(&pack).copied().unwrap_or(0);
+        let total = named
+            .iter()
+            .map(|(&pack, &tail)| tail.saturating_sub(start_of(pack)))
+            .sum();
+        let mut done = 0;
         for (&pack, &tail) in &named {
             let name = pack_name(pack);
-            let start = known.get(&pack).copied().unwrap_or(0);
+            let start = start_of(pack);
             let source = from.join(PACKS_DIRECTORY).join(&name);
-            match copy_range(disk, &source, &packs.join(&name), start, tail) {
+            let target = packs.join(&name);
+            let mut step = |bytes| {
+                done += bytes;
+                tell(done, total);
+            };
+            match copy_range(disk, &source, &target, start..tail, &mut step) {
                 Ok(range) => {
                     copied.pack_bytes += range.end - range.start;
                     lengths.insert(pack, range.end);
@@ -196,15 +209,16 @@ impl FullCopy {
     }
 }
 
-/// Copies the bytes from `start` to `end`, or to the source's end, and makes them durable. Which
+/// Copies the bytes of `range`, or those up to the source's end, and makes them durable. Which
 /// were copied: up to their end the target holds everything.
 fn copy_range(
     disk: &dyn Disk,
     source: &Path,
     target: &Path,
-    start: u64,
-    end: u64,
-) -> io::Result<std::ops::Range<u64>> {
+    range: Range<u64>,
+    step_done: &mut dyn FnMut(u64),
+) -> io::Result<Range<u64>> {
+    let Range { start, end } = range;
     let source = disk.open(source)?;
     let target = match disk.exists(target)? {
         true => disk.open(target)?,
@@ -228,6 +242,7 @@ fn copy_range(
             target.start_writeback(offset, bytes.len() as u64);
         }
         offset += bytes.len() as u64;
+        step_done(bytes.len() as u64);
     }
     target.truncate(offset)?;
     target.sync_data(SyncPoint::Bodies)?;

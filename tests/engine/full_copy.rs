@@ -12,7 +12,7 @@ use crate::support::*;
 fn copy(engine: &LocalStorageEngine, from: &Path, to: &Path) -> full_copy::Copied {
     let copy = full_copy::begin(to).unwrap();
     take_backup(engine, &copy.snapshot());
-    copy.finish(from).unwrap()
+    copy.finish(from, &mut |_, _| {}).unwrap()
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_store_starts_from_a_full_copy_and_a_second_copy_takes_what_is_new() {
             &pattern(5, 1_000_000),
         )
         .await;
-        let copied = copy.finish(directory.path()).unwrap();
+        let copied = copy.finish(directory.path(), &mut |_, _| {}).unwrap();
         assert!(copied.missing.is_empty());
         taken.push((copied.pack_bytes, held));
     }

@@ -153,7 +153,7 @@ async fn copy_on(disk: &SimDisk) -> Result<(), String> {
     let running = open(disk).await.map_err(|error| format!("{error:?}"))?;
     let copied = full_copy::begin_on(Arc::new(disk.clone()), Path::new(COPY)).and_then(|copy| {
         back_up(disk, &running.storage, &copy.snapshot());
-        copy.finish(Path::new(STORE))
+        copy.finish(Path::new(STORE), &mut |_, _| {})
     });
     running.storage.close().await;
     let copied = copied.map_err(|error| format!("no copy is made: {error:?}"))?;
