@@ -25,4 +25,6 @@ pub mod registry;
 #[cfg(feature = "server")]
 pub mod s3;
 #[cfg(feature = "server")]
+pub mod transfer;
+#[cfg(feature = "server")]
 pub mod ui;

@@ -103,6 +103,10 @@ const LAYERS: &[Layer] = &[
         ],
     },
     Layer {
+        modules: &["transfer"],
+        may_import: &["http::exchange", "oci", "digest"],
+    },
+    Layer {
         modules: &["config"],
         may_import: &["registry", "http", "audit", "auth", "oci"],
     },
@@ -122,6 +126,7 @@ const LAYERS: &[Layer] = &[
             "management",
             "registry",
             "s3",
+            "transfer",
             "ui",
         ],
     },
@@ -143,6 +148,8 @@ const HELD: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("figment", &["config"]),
     ("indicatif", &["cli"]),
+    ("tar", &["transfer/tar"]),
+    ("http_auth", &["transfer/registry"]),
 ];
 
 /// Modules that do no I/O at all.

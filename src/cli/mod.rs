@@ -18,6 +18,7 @@ mod retention;
 mod serve;
 mod status;
 mod token;
+mod transfer;
 mod user;
 mod verify;
 
@@ -112,6 +113,14 @@ enum Command {
     Policy(policy::PolicyCommand),
     /// See who did what, from where, and what decided: logins, refusals and changes, newest last
     Audit(audit::AuditArgs),
+    /// Bring images in: from an OCI layout in a directory or a tar, from a running registry, or from the data
+    /// directory of a registry:2
+    ///
+    /// Exit status: 0 all of it is here; 1 something is not, and is named on standard error. What is here
+    /// already is passed over, so that the same command goes on where it was interrupted.
+    Import(transfer::ImportArgs),
+    /// Write images out: to an OCI layout in a directory or a tar, or to a running registry
+    Export(transfer::ExportArgs),
     /// Say which server holds the data directory; exit status 1 if none runs
     Status,
     /// See where a tag pointed, and put it back
@@ -200,6 +209,8 @@ impl Cli {
             Command::Key(asked) => key::run(&config, asked)?,
             Command::Audit(args) => audit::run(&config, &args)?,
             Command::Policy(asked) => return policy::run(&config, asked),
+            Command::Import(args) => return transfer::import(&config, &args),
+            Command::Export(args) => return transfer::export(&config, &args),
             Command::Status => status::run(&config)?,
             Command::Tag(asked) => registry::tag(&config, asked)?,
             Command::Manifest(asked) => registry::manifest(&config, asked)?,

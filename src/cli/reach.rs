@@ -1,15 +1,19 @@
 //! Where a command does its work: in the server that runs, or in the store itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::app::stopped::StoppedRegistry;
 use crate::config::Config;
 use crate::ghostbay::admin::ADMIN_SOCKET;
 use crate::http::admin::HOLD_ROUTE;
 use crate::http::admin::client::{AdminClient, Answer, ClientError};
+use crate::http::admin::exchange::SocketExchange;
+use crate::transfer::registry::RegistryEnd;
 
 /// The running server, if there is one. Without one the command opens the store itself, and is
 /// told by the directory's lock if somebody holds it who does not listen.
@@ -24,6 +28,21 @@ pub async fn running_server(config: &Config) -> anyhow::Result<Option<AdminClien
         }
         Err(error) => Err(error).context("commands are for the server's own user, or root"),
     }
+}
+
+/// The registry as an end of a transfer: that of the running server, or that on the store, which is then
+/// to be closed.
+pub async fn registry(
+    config: &Config,
+) -> anyhow::Result<(Arc<RegistryEnd>, Option<StoppedRegistry>)> {
+    if running_server(config).await?.is_some() {
+        let path = config.storage.path.join(ADMIN_SOCKET);
+        let exchange = Arc::new(SocketExchange { path });
+        return Ok((Arc::new(RegistryEnd::own(exchange)?), None));
+    }
+    let stopped = StoppedRegistry::open(config).await?;
+    let end = RegistryEnd::own(stopped.exchange.clone())?;
+    Ok((Arc::new(end), Some(stopped)))
 }
 
 /// Puts a question in JSON to the server, and reads the answer.

@@ -62,12 +62,18 @@ impl Environment {
     }
 }
 
+/// Passwords for other registries, which are a command's and no key of the configuration.
+const PASSWORDS: [&str; 2] = ["IMPORT_PASSWORD", "EXPORT_PASSWORD"];
+
 /// Whether Kubernetes sets this variable by itself: it describes a Service named `drift` to
 /// every pod beside it as `DRIFT_SERVICE_HOST`, `DRIFT_PORT` and `DRIFT_PORT_5000_TCP...`.
 /// Refusing those would keep Drift from starting under its own name. No section may therefore
-/// ever be called `service` or `port`.
+/// ever be called `service` or `port`. A password of a command's is none of the configuration's either.
 fn is_injected(rest: &str) -> bool {
-    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
+    rest == "PORT"
+        || PASSWORDS.contains(&rest)
+        || rest.starts_with("PORT_")
+        || rest.starts_with("SERVICE_")
 }
 
 impl Provider for Environment {

@@ -2,12 +2,15 @@
 //! by the operator, for answers of bounded size and time.
 //!
 //! * `address`: which addresses are public; `resolver`: from a name to those that may be connected to
-//! * `trust`: whose certificates count
+//! * `trust`: whose certificates count; `client`: the one place where clients are made
+//! * `registry`: registries that an operator names, by rules of their own
 //!
 //! No redirect is followed: it would be a URL of somebody else's choosing. No proxy of the environment is
 //! used: it would look names up itself, where nobody checks what comes of it.
 
 mod address;
+mod client;
+mod registry;
 mod resolver;
 mod trust;
 
@@ -19,16 +22,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ipnet::IpNet;
 use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
-use reqwest::{Client, StatusCode, Url, redirect, retry};
+use reqwest::{Client, StatusCode, Url};
 use tokio_rustls::rustls;
 
 use super::error::causes;
 use crate::auth::issuers::{Fetch, FetchError, Fetched, HttpsUrl};
 
+pub use registry::OutboundRegistry;
 use resolver::{NotPublic, Resolver};
 
-/// How long a connection may take, and a whole answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a whole answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest answer, in bytes.
@@ -66,6 +69,9 @@ pub enum OutboundError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It would go without TLS.
+    #[error("{0} is without TLS, and plain HTTP was not asked for (--plain-http)")]
+    Plain(String),
     /// TLS cannot be spoken.
     #[error("TLS cannot be spoken: {0}")]
     Tls(rustls::Error),
@@ -111,17 +117,9 @@ impl Outbound {
     async fn client(&self) -> Result<Client, OutboundError> {
         let ca = self.options.ca.clone();
         let tls = tokio::task::spawn_blocking(move || trust::tls(ca.as_deref())).await??;
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
+        let client = client::builder(tls)
             .https_only(true)
-            .http1_only()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
             .pool_max_idle_per_host(0)
-            .user_agent(concat!("drift/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .dns_resolver(Arc::new(Resolver {
                 private: self.options.private_networks.clone(),
@@ -133,7 +131,7 @@ impl Outbound {
     async fn get(&self, url: &HttpsUrl) -> Result<Fetched, OutboundError> {
         let url =
             Url::parse(url.as_str()).map_err(|error| OutboundError::Url(error.to_string()))?;
-        self.check_literal(&url)?;
+        check_literal(&url, &self.options.private_networks)?;
         let request = self
             .client()
             .await?
@@ -153,21 +151,21 @@ impl Outbound {
         }
         Ok(Fetched { body, max_age })
     }
+}
 
-    /// A host that is an address is never looked up, so that the resolver would not see it. It is taken
-    /// from the URL as it is connected to, where `0x7f.1` has become `127.0.0.1`.
-    fn check_literal(&self, url: &Url) -> Result<(), OutboundError> {
-        let host = url.host_str().unwrap_or_default();
-        let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() else {
-            return Ok(());
-        };
-        match address::is_permitted(address, &self.options.private_networks) {
-            true => Ok(()),
-            false => Err(OutboundError::NotPublic(NotPublic {
-                host: host.to_owned(),
-                address,
-            })),
-        }
+/// A host that is an address is never looked up, so that the resolver would not see it. It is taken
+/// from the URL as it is connected to, where `0x7f.1` has become `127.0.0.1`.
+fn check_literal(url: &Url, private: &[IpNet]) -> Result<(), OutboundError> {
+    let host = url.host_str().unwrap_or_default();
+    let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() else {
+        return Ok(());
+    };
+    match address::is_permitted(address, private) {
+        true => Ok(()),
+        false => Err(OutboundError::NotPublic(NotPublic {
+            host: host.to_owned(),
+            address,
+        })),
     }
 }
 
