@@ -23,6 +23,8 @@ use crate::transfer::error::TransferError;
 
 /// For how long a token is good that does not say it (in the same specification).
 const LIFETIME: Duration = Duration::from_secs(60);
+/// A token is asked for anew after so long, whatever is said of it.
+const LIFETIME_MAX: Duration = Duration::from_secs(3600);
 /// It is not used so short of its end.
 const MARGIN: Duration = Duration::from_secs(10);
 /// The longest answer with a token, in bytes.
@@ -224,6 +226,7 @@ impl RegistryEnd {
         let token: Token = serde_json::from_slice(&body)
             .map_err(|error| refused(format!("the token cannot be read: {error}")))?;
         let lifetime = token.expires_in.map_or(LIFETIME, Duration::from_secs);
+        let lifetime = lifetime.min(LIFETIME_MAX);
         let given = token.token.or(token.access_token).unwrap_or_default();
         let value = HeaderValue::try_from(format!("Bearer {given}"));
         let mut value = value.map_err(|_| refused("the token is none".to_owned()))?;
