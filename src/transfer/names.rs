@@ -70,8 +70,12 @@ fn split(reference: &str) -> (Option<&str>, Option<&str>) {
 
 /// A name without the registry before it: a first part that could be a host.
 fn without_host(name: &str) -> &str {
+    let is_host = |part: &str| {
+        let begins = part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
+        (begins && part.contains(['.', ':'])) || part == "localhost"
+    };
     match name.split_once('/') {
-        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
+        Some((host, rest)) if is_host(host) => rest,
         _ => name,
     }
 }
