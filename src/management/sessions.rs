@@ -1,6 +1,6 @@
 //! Logins of the page: a cookie's secret, and whoever it stands for.
 //!
-//! They lie in memory and end with the process, after [`IDLE`] without a request, and [`LIFETIME`] after the
+//! They lie in memory and end with the process, after `IDLE` without a request, and `LIFETIME` after the
 //! login. An identity asks for its account's rights anew each time, so that a session of somebody
 //! who was removed or switched off can do nothing from then on.
 
