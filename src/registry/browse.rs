@@ -3,8 +3,8 @@
 
 use super::repositories::{after_text, exists, prefix};
 use super::tables::{
-    BLOB_LINKS, ContentKey, EdgeKey, MANIFESTS, REFERENCES, REPOSITORIES, TAGS, TAGS_BY_DIGEST,
-    TagKey, TagRow, USAGE, UsageRow,
+    ContentKey, EdgeKey, MANIFESTS, REFERENCES, REPOSITORIES, TAGS, TAGS_BY_DIGEST, TagKey, TagRow,
+    USAGE, UsageRow,
 };
 use super::{Page, Registry, RegistryError, pulls, usage};
 use crate::digest::Digest;
@@ -170,17 +170,6 @@ impl Registry {
             tags: first(tags)?,
             listed_by: first(above)?,
         }))
-    }
-
-    /// Whether the repository may serve a blob, and its bytes.
-    pub fn blob_size(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<u64>, RegistryError> {
-        let rows = self.storage.catalog().read()?;
-        let link = rows.get_sound(&BLOB_LINKS, &ContentKey::new(repository, digest))?;
-        Ok(link.map(|link| link.size))
     }
 
     /// Looks for `text` among what the caller may see: in the names of repositories, in tags that are
