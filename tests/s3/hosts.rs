@@ -3,8 +3,7 @@
 use std::process::Command;
 
 use crate::client::Answer;
-use crate::listings::elements;
-use crate::s3_client::{Ask, Key, Place, ask, presign, sign};
+use crate::s3_client::{Ask, Key, Place, ask, elements, presign, sign};
 
 fn place() -> Place {
     Place::new(&[("DRIFT_S3_HOSTS", "s3.test, eu.s3.test")], &[])

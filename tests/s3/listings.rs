@@ -1,15 +1,6 @@
 //! Listings: pages, delimiters, and what the caller may see.
 
-use crate::s3_client::{Ask, Key, Place, ask, object};
-
-/// The contents of all elements of that name.
-pub fn elements(xml: &str, name: &str) -> Vec<String> {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    xml.split(&open)
-        .skip(1)
-        .map(|rest| rest.split(&close).next().unwrap().to_owned())
-        .collect()
-}
+use crate::s3_client::{Ask, Key, Place, ask, elements, object};
 
 /// Keys and common prefixes of all pages, page by page.
 async fn pages(place: &Place, key: &Key, asked: Ask) -> Vec<(Vec<String>, Vec<String>)> {

@@ -1,8 +1,7 @@
 //! Parts of an object that was made of some: read one by one, and told of.
 
-use crate::listings::elements;
 use crate::multipart::{PART, begin, completion, element, part};
-use crate::s3_client::{Ask, Key, Place, ask};
+use crate::s3_client::{Ask, Key, Place, ask, elements};
 
 /// An object of parts 1, 3 and 4, the last of which is short.
 async fn object_of_parts(place: &Place, admin: &Key, algorithm: Option<&str>) -> [Vec<u8>; 3] {
@@ -48,8 +47,19 @@ async fn a_part_is_read_by_its_number() {
     let contents = object_of_parts(&place, &admin, Some("CRC32")).await;
     let copy = ask("PUT", "/bucket/copy").header("x-amz-copy-source", "/bucket/big");
     place.call(&admin, copy).await.expect(200);
+    let described = ask("PUT", "/bucket/described")
+        .header("x-amz-copy-source", "/bucket/big")
+        .header("x-amz-metadata-directive", "REPLACE")
+        .header("x-amz-meta-of", "another");
+    place.call(&admin, described).await.expect(200);
+    let whole = |path: &str| ask("HEAD", path).header("x-amz-checksum-mode", "ENABLED");
+    let original = place.call(&admin, whole("/bucket/big")).await.expect(200);
+    let original = original.header("x-amz-checksum-crc32").to_owned();
     let total: usize = contents.iter().map(Vec::len).sum();
-    for path in ["/bucket/big", "/bucket/copy"] {
+    // What belongs to the content goes with it, whatever is said of the copy.
+    for path in ["/bucket/big", "/bucket/copy", "/bucket/described"] {
+        let said = place.call(&admin, whole(path)).await.expect(200);
+        assert_eq!(said.header("x-amz-checksum-crc32"), original, "{path}");
         let mut start = 0;
         for (number, content) in ["1", "3", "4"].iter().zip(&contents) {
             let range = format!("bytes {start}-{}/{total}", start + content.len() - 1);

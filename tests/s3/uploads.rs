@@ -1,8 +1,7 @@
 //! Listings of uploads under way, and of their parts.
 
-use crate::listings::elements;
 use crate::multipart::{begin, part};
-use crate::s3_client::{Ask, Key, Place, ask, object};
+use crate::s3_client::{Ask, Key, Place, ask, elements, object};
 
 /// Keys with their upload ids, and common prefixes, of all pages.
 async fn pages(place: &Place, key: &Key, asked: Ask) -> (Vec<(String, String)>, Vec<String>) {

@@ -141,6 +141,15 @@ pub fn encode(text: &str) -> String {
         .collect()
 }
 
+/// The contents of all elements of that name.
+pub fn elements(xml: &str, name: &str) -> Vec<String> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    xml.split(&open)
+        .skip(1)
+        .map(|rest| rest.split(&close).next().unwrap().to_owned())
+        .collect()
+}
+
 /// The path of an object, encoded.
 pub fn object(bucket: &str, key: &str) -> String {
     let parts: Vec<_> = key.split('/').map(encode).collect();
