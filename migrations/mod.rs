@@ -5,6 +5,7 @@ mod v0002_reclaim;
 mod v0003_accounts;
 mod v0004_audit;
 mod v0005_parts;
+mod v0006_insight;
 
 use crate::ghostbay::catalog::schema::Step;
 
@@ -15,4 +16,5 @@ pub const STEPS: &[Step] = &[
     v0003_accounts::STEP,
     v0004_audit::STEP,
     v0005_parts::STEP,
+    v0006_insight::STEP,
 ];

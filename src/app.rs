@@ -192,6 +192,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let stopping_scrub = stopping.clone();
     let backups = scheduled(config, storage.clone(), stopping.clone());
     let pulls = registry.keep_pulls(stopping.clone());
+    let growth = registry.keep_growth(stopping.clone());
     let uses = authority.keep_uses(stopping.clone());
     let htpasswd = authority.keep_htpasswd(stopping.clone());
     let stopping_keys = stopping.clone();
@@ -243,6 +244,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         collecting,
         backups,
         pulls,
+        growth,
         uses,
         htpasswd,
         asking,

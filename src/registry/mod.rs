@@ -3,16 +3,17 @@
 //! * [`tables`]: what is kept
 //! * `blobs`, `uploads`: blobs in repositories, and how they come there
 //! * `manifests`, [`push`]: manifests, and the one transaction that a push is
-//! * `tags`, `referrers`, `repositories`: what can be listed; [`browse`]: what people look through
+//! * `tags`, `referrers`, `repositories`: what can be listed; [`browse`]: what people look through;
+//!   [`annotations`]: finding manifests by what they say of themselves
 //! * [`usage`]: what each repository holds; [`quotas`], [`immutable`]: what it may
 //! * [`history`]: where tags pointed, and going back there; `tombstones`: deleted manifests, their
 //!   return and their end; `deletion`: whole repositories
 //! * [`gc`]: taking what nothing refers to; [`leases`]: what clients rely on meanwhile; [`why`]:
 //!   what keeps something
 //! * [`command`]: what an operator may ask
-//! * [`retention`]: what is kept of what nobody deletes; `pulls`: when it was last asked for;
-//!   [`recent`]: what was pushed lately
-//! * [`du`]: what takes up room, and what deleting it frees; [`selection`]: deleting several tags at once
+//! * [`retention`]: what is kept of what nobody deletes; [`pulls`]: when and how often it was asked for;
+//!   [`recent`]: what was pushed lately; [`growth`]: what the store took up when
+//! * [`sizes`]: how large images are; [`du`]: what takes up room, and what deleting it frees; [`selection`]: deleting several tags at once
 //! * [`check`]: what is damaged, and whom it hits; [`scrub`]: looking for it while serving
 //! * [`error`]: what is refused
 //!
@@ -20,6 +21,7 @@
 //! the store and are there once; a repository holds a link to them, and that link is both its
 //! right to serve them and the reason that they are kept.
 
+pub mod annotations;
 mod blobs;
 pub mod browse;
 pub mod check;
@@ -28,11 +30,12 @@ mod deletion;
 pub mod du;
 pub mod error;
 pub mod gc;
+pub mod growth;
 pub mod history;
 pub mod immutable;
 pub mod leases;
 mod manifests;
-mod pulls;
+pub mod pulls;
 pub mod push;
 pub mod quotas;
 pub mod recent;
@@ -41,6 +44,7 @@ mod repositories;
 pub mod retention;
 pub mod scrub;
 pub mod selection;
+pub mod sizes;
 pub mod tables;
 mod tags;
 mod tombstones;

@@ -7,12 +7,13 @@ use bytes::Bytes;
 
 use super::recent::RecentPush;
 use super::tables::{
-    BLOB_LINKS, ContentKey, EdgeKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow,
-    REFERENCES, REFERRERS, ReferenceRow, ReferrerRow, TAGS, TagChange, TagKey,
+    ANNOTATIONS, AnnotationKey, AnnotationRow, BLOB_LINKS, ContentKey, EdgeKey, MANIFEST_BODIES,
+    MANIFESTS, ManifestBodyRow, ManifestRow, REFERENCES, REFERRERS, ReferenceRow, ReferrerRow,
+    TAGS, TagChange, TagKey,
 };
 use super::{
-    Deed, MissingReferences, Registry, RegistryError, RegistryOptions, manifests, referrers,
-    repositories, tags, tombstones, usage,
+    Deed, MissingReferences, Registry, RegistryError, RegistryOptions, annotations, manifests,
+    referrers, repositories, tags, tombstones, usage,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
@@ -126,6 +127,7 @@ pub(super) struct Push {
     body: ManifestBodyRow,
     parts: BTreeMap<Digest, Part>,
     referrer: Option<(Digest, ReferrerRow)>,
+    annotations: Vec<(AnnotationKey, AnnotationRow)>,
     /// The tag of the reference, and those of the outcome.
     tags: Vec<Tag>,
     outcome: PutManifestOutcome,
@@ -180,8 +182,10 @@ impl Push {
         {
             tags.push(tag);
         }
+        let key = ContentKey::new(repository, &digest);
         Ok(Push {
-            key: ContentKey::new(repository, &digest),
+            annotations: annotations::rows_of(&key, &manifest),
+            key,
             kind: manifest.kind(),
             row: ManifestRow {
                 media_type: manifest.kind().as_str().into(),
@@ -353,6 +357,9 @@ impl Push {
         }
         if let Some((subject, row)) = &self.referrer {
             transaction.put(&REFERRERS, &edge_to(subject), row)?;
+        }
+        for (annotation, row) in &self.annotations {
+            transaction.put(&ANNOTATIONS, annotation, row)?;
         }
         Ok(())
     }

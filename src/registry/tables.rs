@@ -1,9 +1,12 @@
 //! The registry's tables: keys, rows and what they mean.
 //!
-//! Every key but one begins with the repository's name and a NUL, so that all of a repository is
+//! A key begins with the repository's name and a NUL where it can, so that all of a repository is
 //! one range and no scan over one name meets the rows of a longer one. Times are milliseconds
-//! since 1970. `reclaimed` holds the tables of what was deleted and of what may go.
+//! since 1970. `reclaimed` holds the tables of what was deleted and of what may go, `figures` those of how
+//! much there was when.
 
+mod annotations;
+mod figures;
 mod reclaimed;
 
 use bytes::Bytes;
@@ -40,13 +43,15 @@ pub const PULLS: Table<ContentKey, PullRow> = Table::new(0x2e, "pulls");
 /// Since when pulls are noted, in one row.
 pub const PULLS_SINCE: Table<String, PullsSinceRow> = Table::new(0x2f, "pulls_since");
 
+pub use annotations::{ANNOTATIONS, AnnotationKey, AnnotationRow};
+pub use figures::{GROWTH, GrowthRow, PULL_DAYS, PullDayKey, PullDayRow};
 pub use reclaimed::{
     DELETED_BY_TIME, DELETED_MANIFESTS, DeletedManifestRow, MomentKey, TAG_HISTORY, TagChange,
     TagMomentKey, TagMomentRow, UNREFERENCED,
 };
 
 /// All tables of the registry, for the schema page.
-pub const TABLES: [TableInfo; 16] = [
+pub const TABLES: [TableInfo; 19] = [
     REPOSITORIES.info(),
     BLOB_LINKS.info(),
     BLOB_HOLDERS.info(),
@@ -63,6 +68,9 @@ pub const TABLES: [TableInfo; 16] = [
     DELETED_MANIFESTS.info(),
     DELETED_BY_TIME.info(),
     TAG_HISTORY.info(),
+    ANNOTATIONS.info(),
+    GROWTH.info(),
+    PULL_DAYS.info(),
 ];
 
 impl Key for RepositoryName {

@@ -16,7 +16,8 @@ use super::tables::{
     TagKey,
 };
 use super::{
-    Deed, MissingReferences, Registry, RegistryError, repositories, tags, unreferenced, usage,
+    Deed, MissingReferences, Registry, RegistryError, annotations, repositories, tags,
+    unreferenced, usage,
 };
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
@@ -183,6 +184,7 @@ pub(super) fn purge(
     key: &ContentKey,
     edges: &Edges,
 ) -> Result<(), CatalogError> {
+    annotations::leave(transaction, key)?;
     end(transaction, key)?;
     transaction.delete(&MANIFEST_BODIES, key)?;
     transaction.delete(&PULLS, key)?;

@@ -107,6 +107,11 @@ pub async fn check(directory: &Path) {
     let about = Digest::of(Algorithm::Sha256, &image("about", Some(&one)));
     let listed = String::from_utf8(referrers.index_json).unwrap();
     assert!(listed.contains(&about.to_string()), "{listed}");
+    let (found, _) = registry
+        .find_annotations("note=ABO", 10, |_| true, || true)
+        .unwrap();
+    let digests: Vec<_> = found.iter().map(|it| (it.digest, &*it.value)).collect();
+    assert_eq!(digests, [(about, "about")]);
 
     let object = storage
         .get_object(GetObjectRequest {

@@ -12,12 +12,12 @@ use crate::oci::{Manifest, Reference, RepositoryName};
 use crate::registry::manifests::body_of;
 use crate::registry::push::{Push, PutManifest, parts};
 use crate::registry::tables::{
-    BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, DELETED_MANIFESTS, EdgeKey, HolderKey,
-    MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow, MomentKey, REFERENCES, REFERRERS,
-    REPOSITORIES, UNREFERENCED,
+    ANNOTATIONS, BLOB_HOLDERS, BLOB_LINKS, BlobLinkRow, ContentKey, DELETED_MANIFESTS, EdgeKey,
+    HolderKey, MANIFEST_BODIES, MANIFESTS, ManifestBodyRow, ManifestRow, MomentKey, REFERENCES,
+    REFERRERS, REPOSITORIES, UNREFERENCED,
 };
 use crate::registry::{
-    MissingReferences, RegistryError, blobs, deletion, repositories, unreferenced,
+    MissingReferences, RegistryError, annotations, blobs, deletion, repositories, unreferenced,
 };
 
 pub(super) fn check(checker: &mut Checker<'_, '_>) -> Result<(), CheckError> {
@@ -237,6 +237,14 @@ fn fault(
             "what lists it as a referrer of {} is missing or damaged",
             subject.digest()
         )));
+    }
+    for (annotation, row) in annotations::rows_of(key, manifest) {
+        if rows.get_sound(&ANNOTATIONS, &annotation)? != Some(row) {
+            return Ok(Some(format!(
+                "what finds it by its annotation {} is missing or damaged",
+                annotation.name
+            )));
+        }
     }
     Ok(None)
 }

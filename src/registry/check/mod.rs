@@ -5,10 +5,12 @@
 //! * `content`: blobs, manifests and what they are made of
 //! * `names`: repositories and tags
 //! * `deleted`: tombstones, histories, and the queue of what may go
-//! * `usage`: what is counted of each repository; `pulls`: when manifests were pulled
+//! * `usage`: what is counted of each repository; `pulls`: when manifests were pulled; `found`: what they are
+//!   found by
 
 mod content;
 mod deleted;
+mod found;
 mod hits;
 mod names;
 mod pulls;
@@ -105,12 +107,16 @@ pub fn verify(
         registry.run.bear(looked)?;
         let looked = pulls::check(&mut registry);
         registry.run.bear(looked)?;
+        let looked = found::check(&mut registry);
+        registry.run.bear(looked)?;
         // Last: the repairs before it change what there is to count.
         let looked = usage::check(&mut registry);
         registry.run.bear(looked)?;
     }
     let others = options.others.iter().map(|table| (table, false));
-    let expendable = options.expendable.iter().map(|table| (table, true));
+    let figures = [tables::GROWTH.info(), tables::PULL_DAYS.info()];
+    let expendable = figures.iter().chain(&options.expendable);
+    let expendable = expendable.map(|table| (table, true));
     for (table, expendable) in others.chain(expendable) {
         let looked = check::each_row_is_whole(&mut run, table, expendable);
         run.bear(looked)?;

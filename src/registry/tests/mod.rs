@@ -6,6 +6,7 @@ mod damage;
 mod deletion;
 mod du;
 mod history;
+mod insight;
 mod listings;
 mod management;
 mod manifests;
@@ -215,6 +216,7 @@ impl Store {
             count(&rows, &TAGS_BY_DIGEST),
             count(&rows, &USAGE),
             count(&rows, &PULLS),
+            count(&rows, &ANNOTATIONS),
         ]
     }
 

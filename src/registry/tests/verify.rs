@@ -10,7 +10,7 @@ use crate::registry::GcOptions;
 use crate::registry::tables::*;
 
 impl Store {
-    async fn change(
+    pub(super) async fn change(
         &self,
         change: impl Fn(&mut Transaction<'_>) -> Result<(), CatalogError> + Send + 'static,
     ) {
@@ -18,7 +18,7 @@ impl Store {
     }
 
     /// Sees that a check finds exactly that, repairs it, and finds nothing then.
-    async fn assert_finds(&self, expected: &[&str]) {
+    pub(super) async fn assert_finds(&self, expected: &[&str]) {
         let found = self.damages(Repairs::All).await;
         let told: Vec<_> = found
             .iter()
