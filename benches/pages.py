@@ -67,6 +67,8 @@ def main():
             "timeline": lambda name: f"/r/{name}:{tag(name)['tag']}/-/timeline",
             "search, a repository": lambda name: "/search?q=" + name,
             "search, a tag": lambda name: "/search?q=" + tag(name)["tag"],
+            "tags by size": lambda name: f"/r/{name}?sort=size",
+            "search, an annotation": lambda name: "/search?q=org.opencontainers.image.title%3D" + name,
             "search, a digest": lambda name: "/search?q=" + tag(name)["digest"][:19],
             "operations": lambda name: "/operations",
             "nothing": lambda name: "/nothing",

@@ -12,6 +12,7 @@
 
 mod bulk;
 mod content;
+mod growth;
 mod push;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +64,9 @@ struct Arguments {
     /// Write manifests, tags and links through the catalog, many in a transaction
     #[arg(long)]
     bulk: bool,
+    /// Days of growth that are made up as well, an hour apart
+    #[arg(long, default_value_t = 0)]
+    growth_days: u64,
     /// Push manifests and mount blobs as a client's requests do
     #[arg(long)]
     push: bool,
@@ -88,7 +92,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(fill(&arguments.path, numbers, arguments.bulk))?;
+    runtime.block_on(fill(&arguments, numbers))?;
     println!(
         "{} manifests {way} in {:.1} s; index {} MiB, log {} MiB, packs {} MiB",
         numbers.manifests,
@@ -100,7 +104,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn fill(path: &Path, numbers: Numbers, bulk: bool) -> anyhow::Result<()> {
+async fn fill(arguments: &Arguments, numbers: Numbers) -> anyhow::Result<()> {
+    let path = &arguments.path;
     let content = Content::new(numbers)?;
     let storage = LocalStorageEngine::open(path, Default::default())
         .await
@@ -126,7 +131,7 @@ async fn fill(path: &Path, numbers: Numbers, bulk: bool) -> anyhow::Result<()> {
     while let Some(batch) = batches.recv().await {
         done += batch.len();
         let links = pusher.push_blobs(&batch).await?;
-        match bulk {
+        match arguments.bulk {
             true => bulk::write(storage.catalog(), links, batch).await?,
             false => pusher.push(links, batch).await?,
         }
@@ -138,6 +143,7 @@ async fn fill(path: &Path, numbers: Numbers, bulk: bool) -> anyhow::Result<()> {
     if maker.join().is_err() {
         anyhow::bail!("making images panicked");
     }
+    growth::write(&storage, arguments.growth_days).await?;
     storage.close().await;
     Ok(())
 }

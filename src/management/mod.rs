@@ -2,8 +2,8 @@
 //! are those of the registry API.
 //!
 //! * `caller`: who asks, and what they may; `sessions`: logins of the page
-//! * [`repositories`], [`tags`], [`manifests`], [`comparison`], [`search`], [`overview`]: what is answered, as types that
-//!   the page shows and [`routes`] gives as JSON
+//! * [`repositories`], [`tags`], [`manifests`], [`comparison`], [`search`], [`overview`], [`growth`]: what is
+//!   answered, as types that the page shows and [`routes`] gives as JSON
 //! * [`access`]: accounts, tokens, policy; [`operations`]: what runs beside the requests
 //! * [`changes`]: what can be done; `audit`: what is written down of it
 //! * [`routes`]: `/api/v1`, and the OpenAPI document that describes it
@@ -15,6 +15,7 @@ mod audit;
 pub mod caller;
 pub mod changes;
 pub mod comparison;
+pub mod growth;
 pub mod manifests;
 pub mod operations;
 pub mod overview;
@@ -44,6 +45,8 @@ impl Management {
             sessions: Arc::default(),
             tag_lists: Arc::default(),
             store_seen: Arc::default(),
+            top_seen: Arc::default(),
+            sizes: Arc::default(),
         }
     }
 }
@@ -63,4 +66,8 @@ pub struct Management {
     pub tag_lists: Arc<tags::TagLists>,
     /// What the store held a moment ago.
     pub store_seen: Arc<overview::StoreSeen>,
+    /// What was pulled from most, as it was a moment ago.
+    pub top_seen: Arc<overview::TopSeen>,
+    /// How large manifests with all that they are made of are.
+    pub sizes: Arc<tags::Sizes>,
 }

@@ -1,6 +1,6 @@
 //! What there is at a glance.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -21,6 +21,18 @@ const EVENTS_MAX: u64 = 500;
 
 /// How old the store's figures may be.
 const STORE_FRESH: Duration = Duration::from_secs(5);
+
+/// Repositories that are shown of those that were pulled from most.
+const TOP_MAX: usize = 10;
+
+/// Repositories that are looked through for them, of which the caller may not see all.
+const TOP_LOOKED_MAX: usize = 1_000;
+
+/// How old the counts of pulls may be. They are written down once a minute.
+const TOP_FRESH: Duration = Duration::from_secs(30);
+
+/// What was pulled from most, and when that was looked at.
+pub type TopSeen = Mutex<Option<(Instant, Arc<[(RepositoryName, u64)]>)>>;
 
 /// The store's figures, and when they were looked at.
 pub type StoreSeen = Mutex<Option<(Instant, Store)>>;
@@ -43,6 +55,18 @@ pub struct Overview {
     /// The latest pushes of tags that the caller may see, newest first, as far as the audit log tells;
     /// without such a log those since the start.
     pub recent: Vec<Recent>,
+    /// The repositories that were pulled from most in the last 30 days, of those that the caller may see:
+    /// ten, of the first thousand.
+    pub top: Vec<Pulled>,
+}
+
+/// How often a repository was pulled from.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Pulled {
+    /// The repository.
+    pub repository: String,
+    /// Manifests that were answered, in the last 30 days; the last minute may be missing.
+    pub pulls: u64,
 }
 
 /// What the store holds, in bytes.
@@ -100,14 +124,15 @@ impl Management {
             // Whoever has just pushed wants to see it.
             log.flush().await;
         }
-        let sees_store = caller.is_admin() || identity.decide_metrics().allowed;
+        let sees_store = self.sees_figures(caller);
         let (management, asking) = (self.clone(), caller.clone());
         let read = move || {
             let store = sees_store.then(|| management.store()).transpose()?;
-            Ok::<_, ApiError>((store, management.recent(&asking)?))
+            let top = management.top(&asking)?;
+            Ok::<_, ApiError>((store, management.recent(&asking)?, top))
         };
         let read = tokio::task::spawn_blocking(read).await;
-        let (store, recent) = read.map_err(ApiError::internal)??;
+        let (store, recent, top) = read.map_err(ApiError::internal)??;
         Ok(Overview {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             who: identity.actor(),
@@ -115,12 +140,13 @@ impl Management {
             read_only: self.api.read_only,
             store,
             recent,
+            top,
         })
     }
 
     /// What the store holds, as it was within the last seconds: every pack's file and every
     /// repository's counters are looked at for it.
-    fn store(&self) -> Result<Store, ApiError> {
+    pub(super) fn store(&self) -> Result<Store, ApiError> {
         let mut seen = self
             .store_seen
             .lock()
@@ -133,6 +159,50 @@ impl Management {
         let store = self.look_at_store()?;
         *seen = Some((Instant::now(), store.clone()));
         Ok(store)
+    }
+
+    /// Whether a caller may read the store's figures.
+    fn sees_figures(&self, caller: &Caller) -> bool {
+        caller.is_admin() || caller.identity.decide_metrics().allowed
+    }
+
+    /// Refuses whoever may not read the store's figures.
+    pub(super) fn require_figures(&self, caller: &Caller) -> Result<(), ApiError> {
+        if caller.is_admin() {
+            return Ok(());
+        }
+        let decision = caller.identity.decide_metrics();
+        match decision.allowed {
+            true => Ok(()),
+            false if caller.identity.is_anonymous() => {
+                Err(crate::auth::AuthError::Unauthenticated.into())
+            }
+            false => Err(ApiError::denied(
+                &caller.identity,
+                "read the store's figures",
+                &decision.reason,
+            )),
+        }
+    }
+
+    /// The repositories that were pulled from most, of those that the caller may see.
+    fn top(&self, caller: &Caller) -> Result<Vec<Pulled>, ApiError> {
+        let mut seen = self.top_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let top = match &*seen {
+            Some((at, top)) if at.elapsed() < TOP_FRESH => top.clone(),
+            _ => {
+                let top: Arc<[_]> = self.api.registry.top_pulls(TOP_LOOKED_MAX)?.into();
+                *seen = Some((Instant::now(), top.clone()));
+                top
+            }
+        };
+        drop(seen);
+        let visible = top.iter().filter(|(name, _)| caller.may_see(name));
+        let pulled = visible.take(TOP_MAX).map(|(name, pulls)| Pulled {
+            repository: name.to_string(),
+            pulls: *pulls,
+        });
+        Ok(pulled.collect())
     }
 
     fn look_at_store(&self) -> Result<Store, ApiError> {

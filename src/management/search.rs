@@ -27,6 +27,9 @@ pub struct SearchResult {
     pub tags: Vec<FoundTag>,
     /// Manifests whose digests begin with it, at least six digits; the first 20.
     pub manifests: Vec<FoundManifest>,
+    /// Manifests that say it of themselves: whose annotations have values that begin with it, or, as
+    /// `NAME=BEGINNING`, that annotation; the first 20.
+    pub annotations: Vec<Annotated>,
     /// Whether the search ended before it had looked everywhere.
     pub ended_early: bool,
 }
@@ -49,6 +52,20 @@ pub struct FoundManifest {
     pub digest: String,
 }
 
+/// A manifest, and what it says of itself.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Annotated {
+    /// Its repository.
+    pub repository: String,
+    /// Its digest.
+    pub digest: String,
+    /// The annotation's name.
+    #[schema(example = "org.opencontainers.image.title")]
+    pub name: String,
+    /// The beginning of its value, 128 bytes at most.
+    pub value: String,
+}
+
 impl Management {
     /// Looks for a text among what the caller may see.
     pub async fn search(&self, caller: &Caller, text: &str) -> Result<SearchResult, ApiError> {
@@ -65,10 +82,21 @@ impl Management {
         let find = move || {
             let began = Instant::now();
             let may_see = |name: &RepositoryName| caller.may_see(name);
-            registry.find(&text, FOUND_MAX, may_see, || began.elapsed() < TIME_MAX)
+            let goes_on = || began.elapsed() < TIME_MAX;
+            let (said, ended_early) =
+                registry.find_annotations(&text, FOUND_MAX, may_see, goes_on)?;
+            let mut found = registry.find(&text, FOUND_MAX, may_see, goes_on)?;
+            found.ended_early |= ended_early;
+            Ok::<_, ApiError>((found, said))
         };
         let found = tokio::task::spawn_blocking(find).await;
-        let found = found.map_err(ApiError::internal)??;
+        let (found, said) = found.map_err(ApiError::internal)??;
+        let annotations = said.into_iter().map(|found| Annotated {
+            repository: found.repository.to_string(),
+            digest: found.digest.to_string(),
+            name: found.name,
+            value: found.value,
+        });
         let tags = found.tags.into_iter().map(|(repository, tag)| FoundTag {
             repository: repository.to_string(),
             tag: tag.to_string(),
@@ -82,6 +110,7 @@ impl Management {
             repositories: found.repositories.iter().map(ToString::to_string).collect(),
             tags: tags.collect(),
             manifests: manifests.collect(),
+            annotations: annotations.collect(),
             ended_early: found.ended_early,
         })
     }

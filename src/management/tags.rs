@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::{Caller, Management};
 use crate::auth::Action;
+use crate::digest::Digest;
 use crate::http::error::ApiError;
 use crate::oci::RepositoryName;
 use crate::registry::browse::TagSummary;
@@ -44,11 +45,19 @@ pub enum Sort {
     Version,
     /// When their manifests were last pulled.
     Pulled,
+    /// How large their images are.
+    Size,
 }
 
 impl Sort {
     /// All of them.
-    pub const ALL: [Sort; 4] = [Sort::Pushed, Sort::Name, Sort::Version, Sort::Pulled];
+    pub const ALL: [Sort; 5] = [
+        Sort::Pushed,
+        Sort::Name,
+        Sort::Version,
+        Sort::Pulled,
+        Sort::Size,
+    ];
 
     /// Its name in queries.
     pub const fn as_str(self) -> &'static str {
@@ -57,6 +66,7 @@ impl Sort {
             Sort::Name => "name",
             Sort::Version => "version",
             Sort::Pulled => "pulled",
+            Sort::Size => "size",
         }
     }
 
@@ -73,7 +83,8 @@ pub struct TagQuery {
     pub search: String,
     /// Their order.
     pub sort: Sort,
-    /// Whether it is turned round: times and versions go from the newest without it, names from A.
+    /// Whether it is turned round: times and versions go from the newest without it, sizes from the
+    /// largest, names from A.
     pub reverse: bool,
     /// Which page, from 1.
     pub page: usize,
@@ -113,15 +124,37 @@ pub struct TagLine {
     /// written down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pulled_ms: Option<u64>,
+    /// Bytes of the manifest and of what it is made of, each once; of an index over all platforms. Absent
+    /// where the manifest is damaged, or lists more than 1,000 others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
 }
 
-impl From<&TagSummary> for TagLine {
-    fn from(summary: &TagSummary) -> Self {
+impl TagLine {
+    fn new(summary: &TagSummary, size: Option<u64>) -> Self {
         TagLine {
             tag: summary.tag.to_string(),
             digest: summary.digest.to_string(),
             pushed_ms: summary.tagged_ms,
             pulled_ms: summary.pulled_ms,
+            size,
+        }
+    }
+}
+
+/// Sizes that are kept: each takes some 150 bytes.
+const SIZES_MAX: usize = 300_000;
+
+/// How large manifests with all that they are made of are. What a digest stands for never changes, but what an
+/// index lists may come later than it does: of one that lacks something nothing is kept.
+pub struct Sizes {
+    sizes: Cache<Digest, Option<u64>>,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Sizes {
+            sizes: Cache::new(SIZES_MAX),
         }
     }
 }
@@ -192,22 +225,64 @@ impl Management {
             true => Sort::Name,
             false => query.sort,
         };
-        sort_tags(&mut chosen, sort);
+        match sort {
+            Sort::Size => {
+                let digests: Vec<Digest> = chosen.iter().map(|it| it.digest).collect();
+                let sizes = self.content_sizes(repository, &digests)?;
+                let mut sized: Vec<_> = sizes.into_iter().zip(chosen).collect();
+                sized.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
+                chosen = sized.into_iter().map(|(_, summary)| summary).collect();
+            }
+            sort => sort_tags(&mut chosen, sort),
+        }
         if query.reverse {
             chosen.reverse();
         }
         let total = chosen.len();
         let pages = total.div_ceil(limit).max(1);
         let page = query.page.clamp(1, pages);
-        let tags = chosen.into_iter().skip((page - 1) * limit).take(limit);
+        let shown: Vec<_> = chosen
+            .into_iter()
+            .skip((page - 1) * limit)
+            .take(limit)
+            .collect();
+        let digests: Vec<Digest> = shown.iter().map(|it| it.digest).collect();
+        let sizes = self.content_sizes(repository, &digests)?;
+        let tags = shown.into_iter().zip(sizes);
         Ok(Tags {
             repository: repository.to_string(),
-            tags: tags.map(TagLine::from).collect(),
+            tags: tags.map(|(tag, size)| TagLine::new(tag, size)).collect(),
             total,
             page,
             pages,
             sort,
         })
+    }
+
+    /// How large these manifests are, read as far as it is not known.
+    fn content_sizes(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<u64>>, ApiError> {
+        let known = &self.sizes.sizes;
+        let mut sizes: Vec<Option<Option<u64>>> = digests.iter().map(|it| known.get(it)).collect();
+        let unknown = digests
+            .iter()
+            .zip(&sizes)
+            .filter(|(_, size)| size.is_none());
+        let unknown: Vec<Digest> = unknown.map(|(digest, _)| *digest).collect();
+        let read = self.api.registry.content_sizes(repository, &unknown)?;
+        for (digest, found) in unknown.iter().zip(&read) {
+            if found.is_complete {
+                known.insert(*digest, found.bytes);
+            }
+        }
+        let mut read = read.into_iter();
+        for size in sizes.iter_mut().filter(|size| size.is_none()) {
+            *size = read.next().map(|found| found.bytes);
+        }
+        Ok(sizes.into_iter().map(Option::flatten).collect())
     }
 
     fn tag_list(&self, repository: &RepositoryName) -> Result<Arc<TagList>, ApiError> {
@@ -229,7 +304,8 @@ impl Management {
 /// Sorts tags, which come in the order of their names.
 fn sort_tags(tags: &mut [&TagSummary], sort: Sort) {
     match sort {
-        Sort::Name => {}
+        // Sizes are read before they are sorted by.
+        Sort::Name | Sort::Size => {}
         Sort::Pushed => tags.sort_by_key(|it| std::cmp::Reverse(it.tagged_ms)),
         Sort::Pulled => tags.sort_by_key(|it| std::cmp::Reverse(it.pulled_ms)),
         Sort::Version => {

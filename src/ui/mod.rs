@@ -3,14 +3,17 @@
 //! * [`routes`]: every page, and what it needs
 //! * `pages`: what each shows; `templates/`: how (compiled in)
 //! * `place`: repositories, tags and manifests as paths; `text`: numbers and times as people read them
+//! * `markdown`: what somebody wrote about an image; `plot`: figures as lines over time
 //! * `answer`: pages as answers, with what browsers are told of them; `assets`: styles and scripts
 //!
 //! Everything can be read without scripts. What changes something is a form that is posted.
 
 mod answer;
 mod assets;
+mod markdown;
 mod pages;
 mod place;
+mod plot;
 pub mod routes;
 mod text;
 

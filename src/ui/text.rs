@@ -44,6 +44,25 @@ pub fn moment(at_ms: &u64) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
+/// The day of a moment, in UTC: `2030-01-31`.
+pub fn day(at_ms: &u64) -> String {
+    moment(at_ms).chars().take(10).collect()
+}
+
+/// A change of bytes: `+4.2 MiB`, `-317 B`.
+pub fn change(bytes_changed: &i64) -> String {
+    let sign = if *bytes_changed < 0 { "-" } else { "+" };
+    format!("{sign}{}", bytes(&bytes_changed.unsigned_abs()))
+}
+
+/// Some days: `1 day`, `30 days`.
+pub fn days(days: &f64) -> String {
+    match days.round() as u64 {
+        0 | 1 => "day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
 /// How long ago a moment was: `3 hours ago`.
 pub fn ago(at_ms: &u64) -> String {
     since(now_ms().saturating_sub(*at_ms) / 1000)
@@ -97,6 +116,16 @@ mod tests {
         ] {
             assert_eq!(number(count), text);
         }
+    }
+
+    #[test]
+    fn changes_have_a_sign_and_days_are_whole() {
+        assert_eq!(change(&0), "+0 B");
+        assert_eq!(change(&-1536), "-1.5 KiB");
+        assert_eq!(change(&i64::MIN), "-8.0 EiB");
+        assert_eq!(days(&1.2), "day");
+        assert_eq!(days(&29.6), "30 days");
+        assert_eq!(day(&0), "1970-01-01");
     }
 
     #[test]

@@ -11,6 +11,19 @@ from playwright.sync_api import expect
 from people import basic
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+README = """# app
+
+The service that answers questions.
+
+### Use
+
+* `app --serve` listens on **8080**
+* more in [the manual](https://example.com/manual)
+
+| variable | what |
+|---|---|
+| `PORT` | where it listens |
+"""
 HISTORY = [
     {"created_by": "/bin/sh -c #(nop) ADD file:8b1d63a5e0 in /"},
     {"created_by": "ENV LANG=C.UTF-8", "empty_layer": True},
@@ -24,7 +37,8 @@ def filled(registry):
     config = {"created": "2026-11-27T12:00:00Z", "history": HISTORY, "config": {
         "Env": ["LANG=C.UTF-8", "PATH=/usr/bin"], "Entrypoint": ["/entry"], "Cmd": ["--serve"], "User": "65532", "WorkingDir": "/srv",
         "ExposedPorts": {"8080/tcp": {}}, "Labels": {"org.opencontainers.image.source": "https://example.com/team/app"}}}
-    about = {"org.opencontainers.image.description": "The service that answers questions."}
+    about = {"org.opencontainers.image.description": README, "org.opencontainers.image.source": "https://example.com/app",
+             "org.opencontainers.image.url": "javascript:alert(1)"}
     for version in "1.0.0", "1.1.0", "1.10.0":
         registry.push_image("team/app", f"v{version}", b"base" * 200_000, version.encode() * 30_000, config=config, annotations=about)
     digest = registry.push_image("team/app", "latest", b"base" * 200_000, b"newest" * 90_000, config=config, annotations=about)
@@ -42,7 +56,7 @@ def filled(registry):
     for number in range(12):
         registry.push_image(f"library/tool-{number}", "v1", b"base" * 200_000)
     registry.push_image("library/hostile", "v1", b"x", config={"author": HOSTILE, "history": [{"created_by": HOSTILE}],
-                        "config": {"Labels": {HOSTILE: HOSTILE}}}, annotations={HOSTILE: HOSTILE})
+                        "config": {"Labels": {HOSTILE: HOSTILE}}}, annotations={HOSTILE: HOSTILE, "org.opencontainers.image.description": HOSTILE + "[x](javascript:alert(1))"})
     registry.digest = digest
     return registry
 
@@ -50,7 +64,8 @@ def filled(registry):
 PAGES = {
     "home": "/", "repositories": "/repositories", "tags": "/r/team/app", "image": "/r/team/app:v1.1.0", "index": "/r/team/app:multi",
     "artifact": "/r/team/app:sha256-signature", "signed": "/r/team/app:latest", "timeline": "/r/team/app:latest/-/timeline",
-    "compare": "/r/team/app/-/compare?from=v1.0.0&to=v1.1.0", "search": "/search?q=v1", "hostile": "/r/library/hostile:v1", "nothing": "/nothing"}
+    "compare": "/r/team/app/-/compare?from=v1.0.0&to=v1.1.0", "search": "/search?q=v1", "said": "/search?q=%23+app",
+    "hostile": "/r/library/hostile:v1", "hostile-tags": "/r/library/hostile", "nothing": "/nothing"}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -113,7 +128,7 @@ def test_a_list_is_filtered_while_one_types(page, filled):
     assert "search=v1.1" in page.url
     page.get_by_label("Sorted by").select_option(label="version")
     page.get_by_role("button", name="Show").click()
-    names = page.locator("tbody tr td:nth-child(2)").all_inner_texts()
+    names = page.locator("#list tbody tr td:nth-child(2)").all_inner_texts()
     assert names == ["v1.10.0", "v1.1.0"]
 
 

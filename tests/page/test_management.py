@@ -53,6 +53,42 @@ def test_tags_are_sorted_and_paged_by_the_server(filled):
     assert tags(sort="name", limit=2, page=99)[0] == ["v1.9"]
 
 
+def test_tags_are_sorted_by_the_size_of_their_images(filled):
+    for tag, size in ("small", 10), ("large", 30_000), ("middle", 2000):
+        filled.push_image("a/sized", tag, b"x" * size)
+    for _ in range(2):
+        said = api(filled, "/tags" + query(repository="a/sized", sort="size"))[1]["tags"]
+        assert [tag["tag"] for tag in said] == ["large", "middle", "small"]
+        assert said[0]["size"] - said[1]["size"] in range(27_990, 28_010), said
+    said = api(filled, "/tags" + query(repository="a/sized", sort="size", reverse="true"))[1]["tags"]
+    assert [tag["tag"] for tag in said] == ["small", "middle", "large"]
+
+
+def test_pulls_are_counted_and_growth_is_noted(filled):
+    filled.push_image("a/pulled", "v1", b"pulled")
+    filled.push_image("a/hardly", "v1", b"hardly")
+    for _ in range(40):
+        filled.manifest("a/pulled", "v1")
+    filled.manifest("a/hardly", "v1")
+    # A stop writes down what was noted.
+    filled.restart()
+    top = api(filled, "/overview")[1]["top"]
+    assert top[0] == {"repository": "a/pulled", "pulls": 40}
+    assert {"repository": "a/hardly", "pulls": 1} in top
+    page = filled.send("GET", filled.page + "/")[2].decode()
+    assert "Most pulled in 30 days" in page
+    status, growth = api(filled, "/growth")
+    assert status == 200 and len(growth["points"]) == 1 and "trend" not in growth, growth
+
+
+def test_figures_are_for_those_who_may_read_them(people):
+    assert api(people, "/growth", Authorization=basic("reader"))[0] == 403
+    assert api(people, "/growth")[0] == 401
+    assert api(people, "/growth", Authorization=basic("root"))[0] == 200
+    overview = api(people, "/overview", Authorization=basic("reader"))[1]
+    assert "store" not in overview and all(it["repository"] == "team/app" for it in overview["top"])
+
+
 def test_a_manifest_says_what_it_is_made_of(filled):
     status, said = api(filled, "/manifest" + query(repository="a/one", reference="v1.9"))
     assert status == 200
@@ -111,7 +147,15 @@ def test_a_search_finds_names_tags_and_digests(filled):
     digest, _ = filled.manifest("b", "v2")
     for text in digest, digest[: len("sha256:") + 6], digest.removeprefix("sha256:")[:9]:
         assert {"repository": "b", "digest": digest} in found(text)["manifests"], text
-    assert found("nothing of the kind") == {"repositories": [], "tags": [], "manifests": [], "ended_early": False}
+    nothing = {"repositories": [], "tags": [], "manifests": [], "annotations": [], "ended_early": False}
+    assert found("nothing of the kind") == nothing
+    said = {"org.opencontainers.image.title": "The Answering Service", "com.example.team": "blue"}
+    digest = filled.push_image("a/said", "v1", b"said", annotations=said)
+    manifest = {"repository": "a/said", "digest": digest}
+    title = manifest | {"name": "org.opencontainers.image.title", "value": "The Answering Service"}
+    assert found("the answer")["annotations"] == [title]
+    assert found("com.example.team=BL")["annotations"] == [manifest | {"name": "com.example.team", "value": "blue"}]
+    assert found("com.example.team=red")["annotations"] == found("answer")["annotations"] == []
 
 
 def test_deleting_tags_says_first_what_it_frees_and_can_be_undone(filled):

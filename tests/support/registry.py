@@ -52,9 +52,22 @@ class Registry:
         self.context = None
         LOGS.mkdir(parents=True, exist_ok=True)
         self.log = LOGS / f"drift-{name}.log"
+        self.log.unlink(missing_ok=True)
 
     def __enter__(self):
         self.data = tempfile.mkdtemp(prefix="drift-data-")
+        try:
+            self.prepare()
+            self._start()
+        except BaseException:
+            shutil.rmtree(self.data, ignore_errors=True)
+            raise
+        return self
+
+    def prepare(self):
+        """Fills the data directory before the server starts; there is nothing in it but for those who need it."""
+
+    def _start(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith("DRIFT_")}
         env |= {
             "DRIFT_SERVER_HOST": "127.0.0.1",
@@ -65,16 +78,20 @@ class Registry:
             "DRIFT_AUTH_ENABLED": "false",
             "RUST_LOG": os.environ.get("RUST_LOG", "info"),
         } | self.env
-        with self.log.open("wb") as out:
+        with self.log.open("ab") as out:
             self.process = subprocess.Popen([BINARY], env=env, cwd=self.data, stdout=out, stderr=out)
         try:
             self._wait()
         except BaseException:
             self.process.kill()
             self.process.wait()
-            shutil.rmtree(self.data, ignore_errors=True)
             raise
-        return self
+
+    def restart(self):
+        """Stops in order, and starts again with the same data."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=60) == 0, self.tail()
+        self._start()
 
     def _wait(self):
         deadline = time.monotonic() + 30

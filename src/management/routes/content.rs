@@ -11,6 +11,7 @@ use crate::management::changes::{
     DeleteTags, DeletedTags, Moment, Pointed, RollbackTag, UndeleteTag,
 };
 use crate::management::comparison::Comparison;
+use crate::management::growth::Growth;
 use crate::management::manifests::Manifest;
 use crate::management::overview::Overview;
 use crate::management::repositories::{PAGE_REPOSITORIES, Repositories};
@@ -27,6 +28,19 @@ pub(super) async fn overview(State(management): State<Management>, request: Part
     answer(async {
         let caller = Caller::of(&management, &request).await?;
         management.overview(&caller).await
+    })
+    .await
+}
+
+/// What the store took up as time went by, and when its disk will be full if that goes on.
+#[utoipa::path(get, path = "/growth", operation_id = "growth", responses(
+    (status = 200, body = Growth),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn growth(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        management.growth(&caller).await
     })
     .await
 }
@@ -56,7 +70,7 @@ pub(super) async fn repositories(State(management): State<Management>, request: 
     ("repository" = String, Query, description = "The repository"),
     ("search" = Option<String>, Query, description = "What their names must hold"),
     ("sort" = Option<Sort>, Query, description = "What they are sorted by; when they were pushed without it"),
-    ("reverse" = Option<bool>, Query, description = "Whether the order is turned round: times and versions go from the newest, names from A"),
+    ("reverse" = Option<bool>, Query, description = "Whether the order is turned round: times and versions go from the newest, sizes from the largest, names from A"),
     ("page" = Option<u32>, Query, description = "Which page, from 1"),
     ("limit" = Option<u32>, Query, description = "How many; 1 to 1,000, 50 without it"),
 ), responses(
@@ -222,7 +236,7 @@ pub(super) async fn compare(State(management): State<Management>, request: Parts
 pub(super) async fn search(State(management): State<Management>, request: Parts) -> Response {
     answer(async {
         let caller = Caller::of(&management, &request).await?;
-        let query = Query::parse(request.uri.query())?;
+        let query = Query::parse_form(request.uri.query())?;
         let text = query.one("q")?.ok_or_else(|| missing("q"))?;
         management.search(&caller, text).await
     })

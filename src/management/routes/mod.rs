@@ -79,6 +79,7 @@ impl Modify for Schemes {
 fn described() -> (Router<Management>, utoipa::openapi::OpenApi) {
     let routes = OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(content::overview))
+        .routes(routes!(content::growth))
         .routes(routes!(content::repositories))
         .routes(routes!(content::tags))
         .routes(routes!(content::delete_tags))

@@ -6,9 +6,11 @@ use axum::response::Response;
 
 use super::Shell;
 use crate::http::error::ApiError;
+use crate::management::growth::Growth;
 use crate::management::overview::Overview;
 use crate::management::repositories::Repositories;
 use crate::management::{Caller, Management};
+use crate::ui::plot::Plot;
 use crate::ui::{Ui, answer};
 
 /// Repositories on the first page.
@@ -22,6 +24,8 @@ struct Home {
     overview: Overview,
     repositories: Repositories,
     saved: u64,
+    growth: Option<Growth>,
+    plot: Option<Plot>,
     is_empty: bool,
     needs_login: bool,
     first_steps: Vec<(&'static str, Vec<String>)>,
@@ -38,7 +42,13 @@ pub async fn home(ui: &Ui, caller: &Caller, uri: &Uri) -> Result<Response, ApiEr
         .store
         .as_ref()
         .map_or(0, |store| store.logical.saturating_sub(store.live));
+    let growth = match overview.store {
+        Some(_) => Some(management.growth(caller).await?),
+        None => None,
+    };
     let page = Home {
+        plot: growth.as_ref().and_then(|growth| Plot::of(&growth.points)),
+        growth,
         shell: Shell::of(management, Some(caller), uri),
         is_empty: repositories.repositories.is_empty() && overview.recent.is_empty(),
         first_steps: first_steps(&host, needs_login, ui.is_plain(caller)),

@@ -13,7 +13,7 @@ use crate::management::changes::{DeleteTags, DeletedTags};
 use crate::management::routes::tag_query;
 use crate::management::tags::{Sort, TagQuery, Tags};
 use crate::oci::{RepositoryName, Tag};
-use crate::ui::{Ui, answer, place};
+use crate::ui::{Ui, answer, markdown, place};
 
 #[derive(Template)]
 #[template(path = "tags.html", config = "src/ui/askama.toml")]
@@ -21,10 +21,10 @@ struct Page {
     shell: Shell,
     name: String,
     said: Option<String>,
-    about: Option<String>,
+    about: Option<About>,
     tags: Tags,
     query: TagQuery,
-    sorts: [(&'static str, &'static str); 4],
+    sorts: [(&'static str, &'static str); 5],
     may_delete: bool,
 }
 
@@ -45,11 +45,12 @@ impl Page {
 }
 
 /// What orders are called.
-const SORTS: [(&str, &str); 4] = [
+const SORTS: [(&str, &str); 5] = [
     (Sort::Pushed.as_str(), "newest"),
     (Sort::Name.as_str(), "name"),
     (Sort::Version.as_str(), "version"),
     (Sort::Pulled.as_str(), "last pulled"),
+    (Sort::Size.as_str(), "size"),
 ];
 
 /// The tags of a repository, a page of them.
@@ -100,25 +101,52 @@ fn said(query: &Query) -> Result<Option<String>, ApiError> {
 /// Tags that are looked at for what the repository is.
 const ABOUT_TAGS: usize = 5;
 
-/// What the repository is, by the annotation or label of one of the first images.
+/// What the repository is.
+struct About {
+    /// As a page, of Markdown.
+    readme: String,
+    /// Where more of it is: what the link is called, and its address.
+    links: Vec<(&'static str, String)>,
+    /// Whether it is so long that it stands behind the tags.
+    is_long: bool,
+}
+
+/// What is longer, in bytes, stands behind the tags.
+const SHORT_BYTES_MAX: usize = 300;
+
+/// What the repository is, by the annotations or labels of one of the first images (image-spec,
+/// annotations.md).
 async fn about(
     ui: &Ui,
     caller: &Caller,
     repository: &RepositoryName,
     tags: &Tags,
-) -> Option<String> {
-    const DESCRIPTION: &str = "org.opencontainers.image.description";
+) -> Option<About> {
     for tag in tags.tags.iter().take(ABOUT_TAGS) {
         let reference = tag.digest.parse().ok()?;
         let found = ui.management.manifest(caller, repository, &reference).await;
         let Ok((manifest, _)) = found else { continue };
         let labels = manifest.image.map(|image| image.labels).unwrap_or_default();
-        let said = manifest
-            .annotations
-            .get(DESCRIPTION)
-            .or(labels.get(DESCRIPTION));
-        if let Some(said) = said {
-            return Some(said.clone());
+        let said = |name: &str| {
+            let name = format!("org.opencontainers.image.{name}");
+            let said = manifest.annotations.get(&name).or(labels.get(&name));
+            said.filter(|text| !text.trim().is_empty())
+        };
+        if let Some(description) = said("description") {
+            let links = [
+                ("Source", "source"),
+                ("Documentation", "documentation"),
+                ("Home", "url"),
+            ];
+            let links = links.into_iter().filter_map(|(name, annotation)| {
+                let address = said(annotation).filter(|it| markdown::is_web(it))?;
+                Some((name, address.clone()))
+            });
+            return Some(About {
+                is_long: description.len() > SHORT_BYTES_MAX,
+                readme: markdown::to_html(description),
+                links: links.collect(),
+            });
         }
     }
     None
