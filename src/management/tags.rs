@@ -294,7 +294,7 @@ impl Management {
         }
         let read = Instant::now();
         let registry = &self.api.registry;
-        let (tags, more) = registry.tag_summaries(repository, "", None, SORTED_MAX)?;
+        let (tags, more) = registry.tag_summaries(repository, SORTED_MAX)?;
         let list = Arc::new(TagList { read, tags, more });
         lists.insert(repository.clone(), list.clone());
         Ok(list)

@@ -94,13 +94,10 @@ impl Registry {
         Ok((summaries, false))
     }
 
-    /// The tags of a repository in the order of their bytes, `most` at most: those behind `last` whose
-    /// names hold `part`, and whether there are more.
+    /// The tags of a repository in the order of their bytes, `most` at most, and whether there are more.
     pub fn tag_summaries(
         &self,
         repository: &RepositoryName,
-        part: &str,
-        last: Option<&str>,
         most: usize,
     ) -> Result<(Vec<TagSummary>, bool), RegistryError> {
         let rows = self.storage.catalog().read()?;
@@ -109,14 +106,9 @@ impl Registry {
                 repository: repository.clone(),
             });
         }
-        let prefix = prefix(repository);
-        let after = last.map(|last| after_text(&prefix, last));
         let mut summaries = Vec::new();
-        for row in rows.scan_sound(&TAGS, &prefix, after.as_deref())? {
+        for row in rows.scan_sound(&TAGS, &prefix(repository), None)? {
             let (TagKey { tag, .. }, TagRow { digest, tagged_ms }) = row?;
-            if !tag.as_str().contains(part) {
-                continue;
-            }
             if summaries.len() == most {
                 return Ok((summaries, true));
             }
