@@ -86,6 +86,7 @@ const LAYERS: &[Layer] = &[
             "digest",
             "ghostbay::admin",
             "ghostbay::LocalStorageEngine",
+            "ghostbay::StorageError",
         ],
     },
     Layer {

@@ -2,7 +2,7 @@
 //! are those of the registry API.
 //!
 //! * `caller`: who asks, and what they may; `sessions`: logins of the page
-//! * [`repositories`], [`tags`], [`manifests`], [`comparison`], [`search`], [`overview`], [`growth`]: what is
+//! * [`repositories`], [`tags`], [`manifests`], [`comparison`], [`search`], [`overview`], [`growth`], `health`: what is
 //!   answered, as types that the page shows and [`routes`] gives as JSON
 //! * [`access`]: accounts, tokens, policy; [`operations`]: what runs beside the requests
 //! * [`changes`]: what can be done; `audit`: what is written down of it
@@ -16,6 +16,7 @@ pub mod caller;
 pub mod changes;
 pub mod comparison;
 pub mod growth;
+mod health;
 pub mod manifests;
 pub mod operations;
 pub mod overview;

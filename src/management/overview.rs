@@ -52,6 +52,9 @@ pub struct Overview {
     /// What the store holds; for those alone who administer the server or may read its figures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
+    /// What is wrong with the store, if anything is; for those alone who may read its figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Vec<String>>,
     /// The latest pushes of tags that the caller may see, newest first, as far as the audit log tells;
     /// without such a log those since the start.
     pub recent: Vec<Recent>,
@@ -133,12 +136,17 @@ impl Management {
         };
         let read = tokio::task::spawn_blocking(read).await;
         let (store, recent, top) = read.map_err(ApiError::internal)??;
+        let problems = match sees_store {
+            true => Some(self.problems().await),
+            false => None,
+        };
         Ok(Overview {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             who: identity.actor(),
             admin: caller.is_admin(),
             read_only: self.api.read_only,
             store,
+            problems,
             recent,
             top,
         })

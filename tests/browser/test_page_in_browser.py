@@ -85,6 +85,18 @@ def test_every_page_is_fit_to_be_used(chromium, filled, shots, name, scheme, wid
     context.close()
 
 
+def test_what_is_wrong_stands_at_the_top(chromium, shots):
+    from registry import PageRegistry
+
+    with PageRegistry("browser-full", DRIFT_STORAGE_MIN_FREE="100%") as full:
+        page = chromium.new_page()
+        page.goto(full.page)
+        page.screenshot(path=shots / "unwell.png", full_page=True)
+        assert Axe().run(page).violations_count == 0
+        expect(page.get_by_role("alert")).to_contain_text("Pushes are refused")
+        page.close()
+
+
 def test_first_run(chromium, shots):
     from registry import PageRegistry
 

@@ -357,7 +357,10 @@ def test_operations_are_told_and_done(people):
     assert status == 200 and said["packs"] and not said["compaction_paused"]
     assert api(people, "/operations/compaction", "POST", {"paused": True}, **root(people))[1] == {"paused": True}
     assert api(people, "/operations", **root(people))[1]["compaction_paused"]
+    assert "Compaction stands still" in api(people, "/overview", **root(people))[1]["problems"][0]
+    assert "problems" not in api(people, "/overview", Authorization=basic("reader"))[1]
     api(people, "/operations/compaction", "POST", {"paused": False}, **root(people))
+    assert api(people, "/overview", **root(people))[1]["problems"] == []
     assert api(people, "/operations/collect", "POST", {"dry_run": True}, **root(people))[1]["done"] is False
     assert api(people, "/operations/collect", "POST", {}, **root(people))[1]["done"] is True
     status, events = api(people, "/audit" + query(limit=20), **root(people))

@@ -1,0 +1,25 @@
+//! Whether the store is well, and what is wrong if it is not.
+
+use super::Management;
+use crate::ghostbay::StorageError;
+
+impl Management {
+    /// What is wrong with the store, a sentence each with what to do; nothing if it is well.
+    pub(super) async fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Err(error) = (self.api.ready)().await {
+            let reason = error.downcast_ref::<StorageError>();
+            let reason = reason.map_or_else(|| "its log says why".to_owned(), StorageError::reason);
+            problems.push(format!("The store cannot serve at present: {reason}."));
+        }
+        if let Err(error) = self.storage.check_room() {
+            problems.push(format!("Pushes are refused: {}.", error.reason()));
+        }
+        if self.storage.compactor().state().paused {
+            problems.push(
+                "Compaction stands still: somebody has paused it, under Operations.".to_owned(),
+            );
+        }
+        problems
+    }
+}
