@@ -233,7 +233,12 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
                 .await;
         }
     };
-    let scrubbing = scrub(storage, options::scrub_options(config), stopping_scrub);
+    let scrubbing = scrub(
+        storage,
+        registry.figures().clone(),
+        options::scrub_options(config),
+        stopping_scrub,
+    );
     tokio::join!(
         listener.serve(http::standalone(api), options, stop),
         serving_s3,

@@ -51,6 +51,7 @@ const LAYERS: &[Layer] = &[
             "ghostbay::admin",
             "ghostbay::background",
             "ghostbay::engine",
+            "ghostbay::figures",
             "ghostbay::mapped",
             "ghostbay::read",
             "ghostbay::uploads",

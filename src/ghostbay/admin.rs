@@ -1,5 +1,8 @@
 //! What an operator may ask of a running store.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 
 use super::catalog::schema;
@@ -10,6 +13,12 @@ use super::uploads;
 
 /// Name of the socket in the data directory that an operator's commands reach the server by.
 pub const ADMIN_SOCKET: &str = "admin.sock";
+
+/// How old what [`LocalStorageEngine::recent_status`] gives may be.
+const STATUS_FRESH: Duration = Duration::from_secs(5);
+
+/// What the store last said of itself, and when.
+pub(super) type StatusSeen = Mutex<Option<(Instant, Status)>>;
 
 /// What a running store says of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -64,6 +73,26 @@ impl SpaceFigures {
 }
 
 impl LocalStorageEngine {
+    /// What the store said of itself within the last seconds: for those who ask often. Blocks.
+    pub fn recent_status(&self) -> Result<Status, StorageError> {
+        let seen = &self.shared.status;
+        // Whoever comes meanwhile waits for the same answer.
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, status)) = &*seen
+            && at.elapsed() < STATUS_FRESH
+        {
+            return Ok(status.clone());
+        }
+        let status = self.status()?;
+        *seen = Some((Instant::now(), status.clone()));
+        Ok(status)
+    }
+
+    /// How many uploads of blobs are under way.
+    pub fn uploads_under_way(&self) -> Result<u64, StorageError> {
+        Ok(uploads::under_way(&self.catalog().read()?)?)
+    }
+
     /// What the store says of itself. Looks at every pack's file.
     pub fn status(&self) -> Result<Status, StorageError> {
         let mut space = SpaceFigures::default();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admin::StatusSeen;
 use super::blocking::blocking;
 use super::catalog::change_log::{ChangeLog, LogPlace, LogVerifier};
 use super::catalog::{Catalog, IndexPlace, OpenCatalog, schema};
@@ -18,12 +19,14 @@ use super::clock::now_ms;
 use super::compact::Compactor;
 use super::disk::{Disk, OsDisk, Room, SyncPoint};
 use super::error::StorageError;
+use super::figures::{Figures, Syncs};
 use super::ingest::Ingest;
 use super::pack::pins::Hold;
 use super::pack::small::SharedPack;
 use super::pack::{PackOptions, PackSpace};
 use super::reclaim::Reclaimer;
 use super::room::{Gauge, MinFree};
+use super::timed_disk::TimedDisk;
 use super::uploads::Uploads;
 use super::{compact_index, recovery};
 
@@ -78,11 +81,14 @@ impl Default for EngineOptions {
 /// An object store in a directory of this machine. Cheap to clone.
 #[derive(Clone)]
 pub struct LocalStorageEngine {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     disk: Arc<dyn Disk>,
+    pub(super) figures: Figures,
+    /// What it last said of itself.
+    pub(super) status: StatusSeen,
     directory: PathBuf,
     options: EngineOptions,
     catalog: Catalog,
@@ -326,6 +332,8 @@ fn open(
         let path = path.to_owned();
         move |source| StorageError::File { what, path, source }
     };
+    let syncs = Arc::<Syncs>::default();
+    let disk: Arc<dyn Disk> = Arc::new(TimedDisk::new(disk, syncs.clone()));
     let packs = directory.join(PACKS_DIRECTORY);
     let log = directory.join(LOG_DIRECTORY);
     for directory in [&packs, &log] {
@@ -385,6 +393,8 @@ fn open(
     let ingest = Ingest::new(catalog.clone(), space.clone(), gauge);
     let shared = Shared {
         disk,
+        figures: Figures::of(&catalog, &space, syncs),
+        status: StatusSeen::default(),
         uploads: Uploads::new(ingest.clone()),
         reclaimer: Reclaimer::new(catalog.clone(), space.clone(), verifier.clone()),
         compactor: Compactor::new(catalog.clone(), space.clone(), ingest.gauge.clone())?,

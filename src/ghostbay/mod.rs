@@ -18,8 +18,9 @@
 //!   whole store
 //! * [`restore`], [`salvage`]: an index of a backup, or of the packs alone; `replace`: it takes the
 //!   old one's place
-//! * [`admin`]: what an operator may ask of a running store
-//! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives; [`sim`]: a simulated disk
+//! * [`admin`]: what an operator may ask of a running store; [`figures`]: what it counts of itself
+//! * [`disk`], `lock`, `clock`, `blocking`: what the operating system gives; `timed_disk`: whose syncs are
+//!   timed; [`sim`]: a simulated disk
 
 pub mod abandoned;
 pub mod admin;
@@ -35,6 +36,7 @@ pub mod compact_index;
 pub mod disk;
 pub mod engine;
 mod error;
+pub mod figures;
 pub mod full_copy;
 mod ingest;
 pub mod local;
@@ -60,6 +62,7 @@ pub mod schedule;
 mod sessions;
 pub mod sim;
 pub mod terms;
+mod timed_disk;
 pub mod uploads;
 
 pub use clock::now_ms;

@@ -32,6 +32,8 @@ pub struct Schedule {
 impl Schedule {
     /// Takes backups until told to stop. The first is due `every` after the newest that is there.
     pub async fn run(self, storage: LocalStorageEngine, stop: CancellationToken) {
+        let figures = storage.figures().backups.clone();
+        figures.last_ms.set(self.newest().unwrap_or(0));
         let mut wait = self.until_due();
         loop {
             tokio::select! {
@@ -42,10 +44,13 @@ impl Schedule {
             let taken = background::run("backup", move || schedule.take(&store)).await;
             wait = match taken.map_err(anyhow::Error::from).flatten() {
                 Ok(path) => {
+                    figures.taken.add(1);
+                    figures.last_ms.set(now_ms());
                     tracing::info!(backup = %path.display(), "took a backup of the index");
                     self.every
                 }
                 Err(error) => {
+                    figures.failed.add(1);
                     tracing::error!(to = %self.to.display(), "THE SCHEDULED BACKUP FAILED: {error:#}");
                     self.every.min(AGAIN)
                 }
@@ -53,9 +58,15 @@ impl Schedule {
         }
     }
 
+    /// When the newest that is there was taken.
+    fn newest(&self) -> Option<u64> {
+        self.taken().ok().and_then(|taken| taken.last().copied())
+    }
+
     fn until_due(&self) -> Duration {
-        let newest = self.taken().ok().and_then(|taken| taken.last().copied());
-        let age = newest.map(|taken| Duration::from_millis(now_ms().saturating_sub(taken)));
+        let age = self
+            .newest()
+            .map(|taken| Duration::from_millis(now_ms().saturating_sub(taken)));
         age.map_or(Duration::ZERO, |age| self.every.saturating_sub(age))
     }
 

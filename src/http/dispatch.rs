@@ -134,7 +134,8 @@ async fn admit(
         }
         (Route::Metrics, Some(caller)) => {
             let peer = request.extensions().get().copied();
-            return metrics::get(api, caller, api.origin.client(request.headers(), peer));
+            let from = api.origin.client(request.headers(), peer);
+            return metrics::get(api, caller, from).await;
         }
         _ => {}
     }

@@ -104,7 +104,7 @@ impl Management {
             anyhow::Ok(Operations {
                 packs: packs.collect(),
                 compaction_paused: storage.compactor().state().paused,
-                uploads: storage.status()?.uploads,
+                uploads: storage.uploads_under_way()?,
             })
         };
         let looked = tokio::task::spawn_blocking(look).await;

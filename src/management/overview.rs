@@ -214,7 +214,7 @@ impl Management {
     }
 
     fn look_at_store(&self) -> Result<Store, ApiError> {
-        let status = self.storage.status().map_err(ApiError::internal)?;
+        let status = self.storage.recent_status().map_err(ApiError::internal)?;
         Ok(Store {
             packs: status.space.packs,
             allocated: status.space.allocated,

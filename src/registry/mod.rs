@@ -15,6 +15,7 @@
 //!   [`recent`]: what was pushed lately; [`growth`]: what the store took up when
 //! * [`sizes`]: how large images are; [`du`]: what takes up room, and what deleting it frees; [`selection`]: deleting several tags at once
 //! * [`check`]: what is damaged, and whom it hits; [`scrub`]: looking for it while serving
+//! * [`mod@figures`]: what is counted of the work beside the requests
 //! * [`error`]: what is refused
 //!
 //! Every change is one transaction that validates before it writes. A blob's bytes belong to
@@ -29,6 +30,7 @@ pub mod command;
 mod deletion;
 pub mod du;
 pub mod error;
+pub mod figures;
 pub mod gc;
 pub mod growth;
 pub mod history;
@@ -62,6 +64,7 @@ use crate::ghostbay::{LocalStorageEngine, now_ms};
 pub use blobs::Blob;
 pub use deletion::Undeleted;
 pub use error::RegistryError;
+pub use figures::Figures;
 pub use gc::GcOptions;
 pub use immutable::{ImmutableRule, ImmutableTags};
 pub use manifests::StoredManifest;
@@ -77,6 +80,7 @@ pub struct Registry {
     options: Arc<RegistryOptions>,
     actor: Option<Arc<str>>,
     gc: Arc<gc::Shared>,
+    figures: Arc<Figures>,
     pulls: pulls::Pulls,
     recent: recent::Recent,
 }
@@ -180,6 +184,7 @@ impl Registry {
             options: Arc::new(options),
             actor: None,
             gc: Arc::new(gc::Shared::new()),
+            figures: Arc::default(),
             pulls: pulls::Pulls::default(),
             recent: recent::Recent::default(),
         }
@@ -204,6 +209,16 @@ impl Registry {
             options: Arc::new(options),
             ..self.clone()
         }
+    }
+
+    /// The store that it lies in.
+    pub fn store(&self) -> &Arc<LocalStorageEngine> {
+        &self.storage
+    }
+
+    /// What is counted of the work beside the requests.
+    pub fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     /// What is done now.

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{CheckError, Damage, Report, VerifyOptions, verify};
-use crate::ghostbay::{LocalStorageEngine, background};
+use super::figures::{Figures, ScrubFigures};
+use crate::ghostbay::check::BYTES_PHASE;
+use crate::ghostbay::{LocalStorageEngine, background, now_ms};
 
 /// How the scrub goes.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ pub struct ScrubOptions {
 /// Goes over the store again and again, until `stop`.
 pub async fn scrub(
     storage: Arc<LocalStorageEngine>,
+    figures: Arc<Figures>,
     options: ScrubOptions,
     stop: CancellationToken,
 ) {
@@ -37,7 +40,10 @@ pub async fn scrub(
     loop {
         let next = Instant::now() + options.interval;
         let (storage, verify, stopped) = (storage.clone(), verify.clone(), stop.clone());
-        let pass = background::run("scrub", move || pass(&storage, &verify, &stopped));
+        let figures = figures.clone();
+        let pass = background::run("scrub", move || {
+            pass(&storage, &figures.scrub, &verify, &stopped);
+        });
         if let Err(error) = pass.await {
             tracing::error!(%error, "a scrub of the store failed");
         }
@@ -48,10 +54,24 @@ pub async fn scrub(
     }
 }
 
-fn pass(storage: &LocalStorageEngine, options: &VerifyOptions, stop: &CancellationToken) {
+fn pass(
+    storage: &LocalStorageEngine,
+    figures: &ScrubFigures,
+    options: &VerifyOptions,
+    stop: &CancellationToken,
+) {
+    let mut read = 0;
     let mut tell = |report| {
-        if let Report::Damage(damage) = report {
-            log(&damage);
+        match report {
+            Report::Damage(damage) => {
+                figures.damages.add(1);
+                log(&damage);
+            }
+            Report::Progress { phase, done, .. } if phase == BYTES_PHASE => {
+                figures.read_bytes.add(done.saturating_sub(read));
+                read = done;
+            }
+            Report::Progress { .. } | Report::Done(_) => {}
         }
         !stop.is_cancelled()
     };
@@ -63,10 +83,14 @@ fn pass(storage: &LocalStorageEngine, options: &VerifyOptions, stop: &Cancellati
         }
     };
     match verify(store, options, &mut tell) {
-        Ok(totals) => tracing::info!(
-            damages = totals.damages,
-            "read the whole store over; drift verify tells the same"
-        ),
+        Ok(totals) => {
+            figures.passes.add(1);
+            figures.last_ms.set(now_ms());
+            tracing::info!(
+                damages = totals.damages,
+                "read the whole store over; drift verify tells the same"
+            );
+        }
         Err(CheckError::Stopped) => {}
         Err(error) => tracing::error!(%error, "a scrub of the store broke off"),
     }

@@ -16,6 +16,7 @@ use super::error::CatalogError;
 use super::index::Index;
 use super::schema;
 use super::table::{Change, RawWrite, Snapshot, Transaction};
+use crate::ghostbay::figures::Commits;
 use crate::ghostbay::pack::{Extent, SmallBody};
 
 /// Operations that one transaction takes in at most; it bounds the memory of a batch and the
@@ -140,6 +141,7 @@ pub(super) struct Committer {
     listener: Box<dyn CommitListener>,
     sequence: u64,
     failure: Failure,
+    commits: Arc<Commits>,
     /// When the index is to be opened again at the soonest, and how long to wait behind that.
     retry: Retry,
 }
@@ -174,6 +176,7 @@ impl Committer {
             listener,
             sequence,
             failure: Failure::default(),
+            commits: Arc::default(),
             retry: Retry::default(),
         }
     }
@@ -181,6 +184,11 @@ impl Committer {
     /// Where this committer leaves word of a failed index.
     pub fn failure(&self) -> Failure {
         self.failure.clone()
+    }
+
+    /// What is counted of the commits.
+    pub fn commits(&self) -> Arc<Commits> {
+        self.commits.clone()
     }
 
     fn note(&self, failure: Option<&CatalogError>) {
@@ -262,6 +270,7 @@ impl Committer {
             }
             return;
         }
+        let began = Instant::now();
         let outcome = self.append_bodies(&batch).and_then(|extents| {
             let mut refused = vec![false; batch.len()];
             // An operation that fails after it wrote spoils the transaction: it is dropped and
@@ -280,6 +289,8 @@ impl Committer {
                     self.note(None);
                     self.sequence += 1;
                     self.listener.committed(self.sequence, &changes, &self.read);
+                    self.commits.operations.observe(batch.len() as u64);
+                    self.commits.times.observe_time(began.elapsed());
                 }
                 Ok(())
             }

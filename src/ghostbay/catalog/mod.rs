@@ -42,6 +42,7 @@ use committer::{Committer, Failure, Job, Operation};
 use index::Index;
 
 use super::disk::Disk;
+use super::figures::Commits;
 use super::pack::{Extent, SmallBody};
 use redb_map::RedbMap;
 
@@ -148,6 +149,7 @@ impl OpenCatalog {
         let (queue, jobs) = channel::<Box<dyn Job>>();
         let committer = Committer::new(self.index.clone(), bodies, listener, self.sequence);
         let failure = committer.failure();
+        let commits = committer.commits();
         let thread = std::thread::Builder::new()
             .name("committer".into())
             .spawn(move || committer.run(&jobs))?;
@@ -155,6 +157,7 @@ impl OpenCatalog {
             index: self.index,
             writer: Arc::new(Mutex::new(Some(Writer { queue, thread }))),
             failure,
+            commits,
         })
     }
 }
@@ -170,9 +173,15 @@ pub struct Catalog {
     index: Arc<Index>,
     writer: Arc<Mutex<Option<Writer>>>,
     failure: Failure,
+    commits: Arc<Commits>,
 }
 
 impl Catalog {
+    /// What is counted of its commits.
+    pub fn commits(&self) -> &Arc<Commits> {
+        &self.commits
+    }
+
     /// The state after the last commit.
     pub fn read(&self) -> Result<Snapshot, CatalogError> {
         Ok(Snapshot::new(self.index.read()?))

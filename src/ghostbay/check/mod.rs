@@ -22,6 +22,7 @@ mod tables;
 
 pub use finding::{Finding, Repair, Subject};
 pub use others::each_row_is_whole;
+pub use records::BYTES_PHASE;
 pub use run::{CheckError, Depth, Event, Repairs, Run};
 pub use store::CheckedStore;
 

@@ -14,7 +14,8 @@ use crate::ghostbay::pack::record::{Trailer, footprint, trailer_bytes_max, trail
 use crate::ghostbay::pinned::pinned;
 use crate::ghostbay::uploads::{UPLOADS, UploadId};
 
-const PHASE: &str = "bytes";
+/// What the bytes of objects are looked at in, as [`Event::Progress`](super::Event) names it.
+pub const BYTES_PHASE: &str = "bytes";
 
 pub(super) fn check(run: &mut Run<'_>) -> Result<(), CheckError> {
     let total = {
@@ -171,10 +172,10 @@ fn read_record(
             hasher.update(&window);
         }
         at += window.len() as u64;
-        run.read(PHASE, window.len() as u64, total)?;
+        run.read(BYTES_PHASE, window.len() as u64, total)?;
     }
     let rest = footprint(extent.offset, extent.length) - extent.length;
-    run.read(PHASE, rest, total)?;
+    run.read(BYTES_PHASE, rest, total)?;
     Ok(check_frame(run, extent, body_crc))
 }
 

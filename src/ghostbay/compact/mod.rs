@@ -72,6 +72,8 @@ pub struct CompactionState {
     pub running: bool,
     /// Bytes that were copied since the start.
     pub copied_bytes: u64,
+    /// Packs of which nothing was left behind since the start.
+    pub rewritten_packs: u64,
 }
 
 /// Who compacts. Cheap to clone.
@@ -87,6 +89,7 @@ pub struct Compactor {
 struct Control {
     paused: AtomicBool,
     copied_bytes: AtomicU64,
+    rewritten_packs: AtomicU64,
     /// Held by the one that runs. Packs of which something could not be moved, and what was live in
     /// them then: before that changes, nothing is gained by another try.
     stuck: Mutex<BTreeMap<PackId, u64>>,
@@ -155,6 +158,7 @@ impl Compactor {
             paused: self.control.paused.load(Ordering::Relaxed),
             running: matches!(self.control.stuck.try_lock(), Err(TryLockError::WouldBlock)),
             copied_bytes: self.control.copied_bytes.load(Ordering::Relaxed),
+            rewritten_packs: self.control.rewritten_packs.load(Ordering::Relaxed),
         }
     }
 
@@ -230,6 +234,8 @@ impl Compactor {
             stuck.retain(|pack, _| !packs.contains(pack));
         }
         done.emptied = done.packs - left.len() as u64;
+        let rewritten = &self.control.rewritten_packs;
+        rewritten.fetch_add(done.emptied, Ordering::Relaxed);
         Ok(done)
     }
 

@@ -8,6 +8,7 @@ use quick_cache::sync::Cache;
 
 use super::extent::Extent;
 use super::record::Trailer;
+use crate::ghostbay::figures::CacheFigures;
 
 /// What all that is known may take, in bytes: that of some TiB in extents of 64 MiB.
 const KNOWN_BYTES_MAX: u64 = 8 << 20;
@@ -79,12 +80,23 @@ impl Weighter<Extent, Arc<Windows>> for ByBytes {
 /// an extent names is never overwritten, so nothing here grows old.
 pub struct KnownWindows {
     cache: Cache<Extent, Arc<Windows>, ByBytes>,
+    figures: Arc<CacheFigures>,
 }
 
 impl KnownWindows {
     /// Those of that extent, if they are known.
     pub fn get(&self, extent: &Extent) -> Option<Arc<Windows>> {
-        self.cache.get(extent)
+        let known = self.cache.get(extent);
+        match known {
+            Some(_) => self.figures.hits.add(1),
+            None => self.figures.misses.add(1),
+        }
+        known
+    }
+
+    /// What is counted of it.
+    pub fn figures(&self) -> &Arc<CacheFigures> {
+        &self.figures
     }
 
     /// Remembers those of an extent, and gives what all who read it share.
@@ -100,6 +112,7 @@ impl Default for KnownWindows {
         let entries = (KNOWN_BYTES_MAX / (2 * ENTRY_BYTES)) as usize;
         KnownWindows {
             cache: Cache::with_weighter(entries, KNOWN_BYTES_MAX, ByBytes),
+            figures: Arc::default(),
         }
     }
 }

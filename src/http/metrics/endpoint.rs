@@ -16,7 +16,7 @@ const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// Answers an address that the configuration names, and whoever has the right `metrics`.
-pub(in crate::http) fn get(
+pub(in crate::http) async fn get(
     api: &Api,
     caller: &Identity,
     from: Option<IpAddr>,
@@ -31,7 +31,10 @@ pub(in crate::http) fn get(
             });
         }
     }
-    let text = api.metrics.text().map_err(ApiError::internal)?;
+    let (metrics, rules) = (api.metrics.clone(), api.registry.clone());
+    let text = tokio::task::spawn_blocking(move || metrics.text(&rules)).await;
+    let text = text.map_err(ApiError::internal)?;
+    let text = text.map_err(ApiError::internal)?;
     let mut response = Response::new(Body::from(text));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, OPEN_METRICS);

@@ -1,9 +1,14 @@
 //! Figures of the running server, in the text form that Prometheus reads (OpenMetrics 1.0).
 //!
+//! * `labels`: what they are told apart by; `store`, `process`: what is looked at when it is asked for
+//! * `endpoint`: who may read them
+//!
 //! No label takes its values from what clients send: a client can make figures grow, never their number.
 
 mod endpoint;
 mod labels;
+mod process;
+mod store;
 
 use std::time::Duration;
 
@@ -16,9 +21,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::registry::Registry as Rules;
+
 pub(super) use endpoint::get;
 pub use labels::Limit;
 use labels::{LimitLabels, LoginLabels, RequestLabels, RouteLabels};
+use store::StoreCollector;
 
 /// Upper bounds of the buckets of durations, in seconds: from a row of the index to a layer over a slow line.
 const DURATION_BOUNDS: [f64; 12] = [
@@ -166,9 +174,15 @@ impl Metrics {
         self.handshakes_failed.inc();
     }
 
-    fn text(&self) -> Result<String, std::fmt::Error> {
+    /// All figures. Looks at the store; blocks.
+    fn text(&self, rules: &Rules) -> Result<String, std::fmt::Error> {
+        let mut looked = Registry::with_prefix("drift");
+        let store = StoreCollector::look(rules.store().clone(), rules.figures().clone());
+        looked.register_collector(Box::new(store));
         let mut text = String::new();
-        text::encode(&mut text, &self.registry)?;
+        text::encode_registry(&mut text, &self.registry)?;
+        text::encode_registry(&mut text, &looked)?;
+        text::encode_eof(&mut text)?;
         Ok(text)
     }
 }

@@ -17,7 +17,7 @@ mod pulls;
 pub mod report;
 mod usage;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 pub use crate::ghostbay::check::{CheckError, Depth, Repairs};
@@ -64,10 +64,18 @@ pub fn verify(
     let known = RefCell::new(Vec::new());
     let mut totals = Totals::default();
     let mut told: Option<Instant> = None;
+    // The last of a pass is told, so that what was looked at is known to its end.
+    let withheld = Cell::new(None);
     let mut report = |event| match event {
-        Event::Progress { .. } if told.is_some_and(|at| at.elapsed() < PROGRESS_PAUSE) => true,
+        Event::Progress { phase, done, total }
+            if told.is_some_and(|at| at.elapsed() < PROGRESS_PAUSE) =>
+        {
+            withheld.set(Some((phase, done, total)));
+            true
+        }
         Event::Progress { phase, done, total } => {
             told = Some(Instant::now());
+            withheld.set(None);
             tell(Report::Progress {
                 phase: phase.to_owned(),
                 done,
@@ -122,6 +130,13 @@ pub fn verify(
         run.bear(looked)?;
     }
     check::check(&mut run)?;
+    if let Some((phase, done, total)) = withheld.take() {
+        tell(Report::Progress {
+            phase: phase.to_owned(),
+            done,
+            total,
+        });
+    }
     tell(Report::Done(totals));
     Ok(totals)
 }

@@ -88,6 +88,7 @@ pub(super) fn cycle(
     let mut told = |items: Vec<Item>| {
         for item in items {
             collected.count(&item);
+            registry.figures.collections.count(&item);
             tell(item);
         }
     };

@@ -165,7 +165,10 @@ impl Registry {
         tell: &mut dyn FnMut(Item),
     ) -> Result<Collected, RegistryError> {
         let _one_at_a_time = self.gc.cycle.lock().unwrap_or_else(PoisonError::into_inner);
-        act::cycle(self, &self.moment(), stop, tell)
+        let began = Instant::now();
+        let collected = act::cycle(self, &self.moment(), stop, tell);
+        self.figures.collections.ended(began.elapsed(), &collected);
+        collected
     }
 
     /// Tells what [`Registry::collect`] would do, and changes nothing. For a thread that may

@@ -1,0 +1,74 @@
+//! What is counted of the work beside the requests, since the start.
+
+use std::time::Duration;
+
+use super::RegistryError;
+use super::gc::{Act, Collected, Item};
+use crate::ghostbay::figures::Count;
+use crate::ghostbay::now_ms;
+
+/// The work beside the requests.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Collections of garbage.
+    pub collections: Collections,
+    /// The scrub.
+    pub scrub: ScrubFigures,
+}
+
+/// Collections of garbage.
+#[derive(Debug, Default)]
+pub struct Collections {
+    /// Those that came to their end.
+    pub runs: Count,
+    /// Those that broke off.
+    pub failed: Count,
+    /// Deleted manifests that went for good.
+    pub purged_manifests: Count,
+    /// Blobs that went with their bytes.
+    pub removed_blobs: Count,
+    /// Bytes that these had.
+    pub removed_bytes: Count,
+    /// When the last came to its end, in milliseconds since 1970; 0: none did.
+    pub last_ms: Count,
+    /// How long it took, in microseconds.
+    pub last_micros: Count,
+}
+
+impl Collections {
+    /// Takes in what was decided.
+    pub(super) fn count(&self, item: &Item) {
+        match item.act {
+            Act::Purge => self.purged_manifests.add(1),
+            Act::Remove => {
+                self.removed_blobs.add(1);
+                self.removed_bytes.add(item.bytes);
+            }
+            Act::Unlink | Act::Keep => {}
+        }
+    }
+
+    pub(super) fn ended(&self, took: Duration, ended: &Result<Collected, RegistryError>) {
+        match ended {
+            Ok(_) => {
+                self.runs.add(1);
+                self.last_micros.set(took.as_micros() as u64);
+                self.last_ms.set(now_ms());
+            }
+            Err(_) => self.failed.add(1),
+        }
+    }
+}
+
+/// The scrub.
+#[derive(Debug, Default)]
+pub struct ScrubFigures {
+    /// Bytes of objects that were read and checked.
+    pub read_bytes: Count,
+    /// Damages that were found, each time that they were.
+    pub damages: Count,
+    /// Passes over the whole store that came to their end.
+    pub passes: Count,
+    /// When the last did, in milliseconds since 1970; 0: none did.
+    pub last_ms: Count,
+}
