@@ -14,6 +14,8 @@ pub mod digest;
 pub mod ghostbay;
 #[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "layers")]
+pub mod layers;
 #[cfg(feature = "server")]
 pub mod management;
 #[path = "../migrations/mod.rs"]
@@ -24,6 +26,8 @@ pub mod range;
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod s3;
+#[cfg(feature = "layers")]
+pub mod tar;
 #[cfg(feature = "server")]
 pub mod transfer;
 #[cfg(feature = "server")]

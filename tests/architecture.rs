@@ -16,6 +16,14 @@ const LAYERS: &[Layer] = &[
         may_import: &[],
     },
     Layer {
+        modules: &["tar"],
+        may_import: &[],
+    },
+    Layer {
+        modules: &["layers"],
+        may_import: &["tar"],
+    },
+    Layer {
         modules: &["oci"],
         may_import: &["digest", "range"],
     },
@@ -86,8 +94,11 @@ const LAYERS: &[Layer] = &[
             "oci",
             "digest",
             "ghostbay::admin",
+            "ghostbay::engine",
             "ghostbay::LocalStorageEngine",
             "ghostbay::StorageError",
+            "layers",
+            "tar",
         ],
     },
     Layer {
@@ -102,11 +113,12 @@ const LAYERS: &[Layer] = &[
             "oci",
             "digest",
             "ghostbay::now_ms",
+            "layers",
         ],
     },
     Layer {
         modules: &["transfer"],
-        may_import: &["http::exchange", "oci", "digest"],
+        may_import: &["http::exchange", "oci", "digest", "tar"],
     },
     Layer {
         modules: &["config"],
@@ -150,7 +162,8 @@ const HELD: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("figment", &["config"]),
     ("indicatif", &["cli"]),
-    ("tar", &["transfer/tar"]),
+    ("tar", &["tar.rs", "transfer/tar"]),
+    ("flate2", &["layers"]),
     ("http_auth", &["transfer/registry"]),
 ];
 

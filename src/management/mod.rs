@@ -2,8 +2,8 @@
 //! are those of the registry API.
 //!
 //! * `caller`: who asks, and what they may; `sessions`: logins of the page
-//! * [`repositories`], [`tags`], [`manifests`], [`comparison`], [`search`], [`overview`], [`growth`], `health`: what is
-//!   answered, as types that the page shows and [`routes`] gives as JSON
+//! * [`repositories`], [`tags`], [`manifests`], [`files`], [`comparison`], [`search`], [`overview`], [`growth`],
+//!   `health`: what is answered, as types that the page shows and [`routes`] gives as JSON
 //! * [`access`]: accounts, tokens, policy; [`operations`]: what runs beside the requests
 //! * [`changes`]: what can be done; `audit`: what is written down of it
 //! * [`routes`]: `/api/v1`, and the OpenAPI document that describes it
@@ -15,6 +15,7 @@ mod audit;
 pub mod caller;
 pub mod changes;
 pub mod comparison;
+pub mod files;
 pub mod growth;
 mod health;
 pub mod manifests;
@@ -48,6 +49,7 @@ impl Management {
             store_seen: Arc::default(),
             top_seen: Arc::default(),
             sizes: Arc::default(),
+            explorer: Arc::default(),
         }
     }
 }
@@ -71,4 +73,6 @@ pub struct Management {
     pub top_seen: Arc<overview::TopSeen>,
     /// How large manifests with all that they are made of are.
     pub sizes: Arc<tags::Sizes>,
+    /// Looks into layers.
+    pub explorer: Arc<files::Explorer>,
 }

@@ -86,6 +86,15 @@ async fn answer_to(
                 (Some(reference), None) => {
                     pages::manifest(ui, caller, uri, repository, reference).await
                 }
+                (Some(reference), Some("files")) => {
+                    pages::files(ui, caller, uri, repository, reference, &query).await
+                }
+                (Some(reference), Some("file")) => {
+                    pages::file(ui, caller, uri, repository, reference, &query).await
+                }
+                (Some(reference), Some("download")) => {
+                    pages::download(ui, caller, repository, reference, &query).await
+                }
                 (Some(Reference::Tag(tag)), Some("timeline")) => {
                     pages::timeline(ui, caller, uri, repository, tag, &query)
                 }

@@ -63,6 +63,14 @@ pub fn days(days: &f64) -> String {
     }
 }
 
+/// The day of a moment in seconds since 1970; of one before that none is known.
+pub fn file_day(at_s: &i64) -> String {
+    match u64::try_from(*at_s) {
+        Ok(at_s) => moment(&at_s.saturating_mul(1000))[..10].to_owned(),
+        Err(_) => "before 1970".to_owned(),
+    }
+}
+
 /// How long ago a moment was: `3 hours ago`.
 pub fn ago(at_ms: &u64) -> String {
     since(now_ms().saturating_sub(*at_ms) / 1000)

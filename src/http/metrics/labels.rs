@@ -18,17 +18,20 @@ pub enum Limit {
     connections_by_address,
     /// Connections of all.
     connections,
+    /// Layers that are looked into.
+    explorations,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 6] = [
+    pub const ALL: [Limit; 7] = [
         Limit::bad_logins,
         Limit::logins_at_once,
         Limit::requests_by_address,
         Limit::requests_by_account,
         Limit::connections_by_address,
         Limit::connections,
+        Limit::explorations,
     ];
 }
 

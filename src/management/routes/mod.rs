@@ -1,9 +1,10 @@
 //! `/api/v1`: every route, and the OpenAPI document that is made of the same lines.
 //!
-//! `content`, `access` and `operations` take requests apart; what they ask for is done by the modules beside.
+//! `content`, `files`, `access` and `operations` take requests apart; what they ask for is done by the modules beside.
 
 mod access;
 mod content;
+mod files;
 mod operations;
 
 use axum::Router;
@@ -27,6 +28,7 @@ use crate::http::error::ApiError;
 use crate::http::query::Query;
 
 pub use content::tag_query;
+pub use files::{attachment, layer};
 
 /// Where all of it is.
 pub const BASE: &str = "/api/v1";
@@ -89,6 +91,9 @@ fn described() -> (Router<Management>, utoipa::openapi::OpenApi) {
         .routes(routes!(content::manifest))
         .routes(routes!(content::compare))
         .routes(routes!(content::search))
+        .routes(routes!(files::files))
+        .routes(routes!(files::search_files))
+        .routes(routes!(files::content))
         .routes(routes!(access::accounts, access::add_account))
         .routes(routes!(access::change_account))
         .routes(routes!(access::set_password))

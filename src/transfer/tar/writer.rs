@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tar::{Builder, Header};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{BLOCK, padding};
+use crate::tar::{BLOCK, padding};
 
 /// Writes a tar. The same entries make the same bytes: no entry has an owner or a time.
 pub struct TarWriter<W> {

@@ -3,6 +3,7 @@
 mod access;
 mod compare;
 mod error;
+mod files;
 mod home;
 mod login;
 mod manifest;
@@ -16,6 +17,7 @@ mod timeline;
 pub use access::{access, change_access};
 pub use compare::compare;
 pub use error::refusal;
+pub use files::{download, file, files};
 pub use home::home;
 pub use login::{log_in, log_out, login_form};
 pub use manifest::manifest;
