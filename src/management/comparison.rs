@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::files::changes::FileChanges;
 use super::manifests::{Image, Kind, Layer, Manifest};
 use super::{Caller, Management};
+use crate::digest::Digest;
 use crate::http::error::ApiError;
 use crate::oci::{Reference, RepositoryName};
 
@@ -29,6 +31,9 @@ pub struct Comparison {
     pub layers: Vec<ComparedLayer>,
     /// What the images say of themselves and do not say alike.
     pub facts: Vec<Fact>,
+    /// The files that differ, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<FileChanges>,
 }
 
 /// A layer of one or both.
@@ -68,13 +73,14 @@ pub struct Fact {
 }
 
 impl Management {
-    /// What differs between two manifests of a repository.
+    /// What differs between two manifests of a repository; with `files` the layers that differ are read as well.
     pub async fn compare(
         &self,
         caller: &Caller,
         repository: &RepositoryName,
         from: &Reference,
         to: &Reference,
+        files: bool,
     ) -> Result<Comparison, ApiError> {
         let (from, _) = self.manifest(caller, repository, from).await?;
         let (to, _) = self.manifest(caller, repository, to).await?;
@@ -85,6 +91,17 @@ impl Management {
             );
             return Err(ApiError::bad_request(message));
         }
+        let files = match files {
+            true => {
+                let digests = |it: &Manifest| -> Vec<Digest> {
+                    let layers = it.layers.iter();
+                    layers.filter_map(|it| it.digest.parse().ok()).collect()
+                };
+                let (from, to) = (digests(&from), digests(&to));
+                Some(self.file_changes(repository, &from, &to).await?)
+            }
+            false => None,
+        };
         let facts = differences(&said(&from), &said(&to));
         let layers = layers(from.layers, to.layers);
         Ok(Comparison {
@@ -96,6 +113,7 @@ impl Management {
             shared_bytes: shared_bytes(&layers),
             layers,
             facts,
+            files,
         })
     }
 }

@@ -2,12 +2,14 @@
 
 import json
 import re
+import tarfile
 import urllib.request
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+import layers
 from people import basic
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
@@ -57,6 +59,9 @@ def filled(registry):
         registry.push_image(f"library/tool-{number}", "v1", b"base" * 200_000)
     registry.push_image("library/hostile", "v1", b"x", config={"author": HOSTILE, "history": [{"created_by": HOSTILE}],
                         "config": {"Labels": {HOSTILE: HOSTILE}}}, annotations={HOSTILE: HOSTILE, "org.opencontainers.image.description": HOSTILE + "[x](javascript:alert(1))"})
+    layers.push(registry, "files/app", "v1", layers.gzipped(
+        ("etc/", None), ("etc/ssl/openssl.cnf", b"[default]\n" * 400), ("usr/bin/tool", b"\x7fELF\0"), ("srv/page.html", HOSTILE.encode()),
+        ("bin", (tarfile.SYMTYPE, "usr/bin")), (HOSTILE, b"hostile"), ("a" * 90, b"long"), ("etc/hosts", b"127.0.0.1 localhost\n")))
     registry.digest = digest
     return registry
 
@@ -65,7 +70,9 @@ PAGES = {
     "home": "/", "repositories": "/repositories", "tags": "/r/team/app", "image": "/r/team/app:v1.1.0", "index": "/r/team/app:multi",
     "artifact": "/r/team/app:sha256-signature", "signed": "/r/team/app:latest", "timeline": "/r/team/app:latest/-/timeline",
     "compare": "/r/team/app/-/compare?from=v1.0.0&to=v1.1.0", "search": "/search?q=v1", "said": "/search?q=%23+app",
-    "hostile": "/r/library/hostile:v1", "hostile-tags": "/r/library/hostile", "nothing": "/nothing"}
+    "hostile": "/r/library/hostile:v1", "hostile-tags": "/r/library/hostile", "nothing": "/nothing",
+    "files": "/r/files/app:v1/-/files", "file": "/r/files/app:v1/-/file?path=srv/page.html", "found-files": "/r/files/app:v1/-/files?q=o",
+    "layers": "/r/files/app:v1"}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -217,6 +224,23 @@ def test_hostile_names_are_text_in_a_browser(page, filled):
     expect(page.get_by_text(HOSTILE).first).to_be_visible()
 
 
+def test_a_file_is_found_and_opened_by_the_keyboard(page, filled):
+    page.goto(filled.page + "/r/files/app:v1")
+    page.get_by_role("link", name="Files of layer 1").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Name holds").focus()
+    page.keyboard.type("openssl")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="etc/ssl/openssl.cnf").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Content")).to_contain_text("[default]")
+    page.get_by_role("link", name="ssl", exact=True).click()
+    expect(page.get_by_role("link", name="openssl.cnf")).to_be_visible()
+    page.goto(filled.page + "/r/files/app:v1/-/file?path=srv/page.html")
+    expect(page.get_by_role("region", name="Content")).to_contain_text(HOSTILE)
+    assert page.locator("main script, main img").count() == 0
+
+
 def test_it_can_be_read_without_scripts(chromium, filled):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -230,12 +254,23 @@ def test_it_can_be_read_without_scripts(chromium, filled):
     context.close()
 
 
-def test_a_blob_is_nothing_that_a_browser_runs(filled):
+def test_a_blob_is_nothing_that_a_browser_runs(chromium, filled):
     html = b"<html><script>alert(1)</script></html>"
     blob = filled.push_blob("team/app", html)
     with urllib.request.urlopen(f"{filled.url}/v2/team/app/blobs/{blob['digest']}") as answer:
         assert answer.headers["Content-Type"] == "application/octet-stream"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Disposition"] == "attachment"
+    # A browser that is led to it saves it, and stays where it is.
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(filled.page)
+    for url in f"{filled.url}/v2/team/app/blobs/{blob['digest']}", f"{filled.page}/r/files/app:v1/-/download?path=srv/page.html":
+        with page.expect_download() as started:
+            page.evaluate("url => { location.href = url }", url)
+        started.value.cancel()
+        assert page.url == filled.page + "/"
+    context.close()
 
 
 @pytest.mark.parametrize("name, path", [("access", "/access"), ("operations", "/operations")])

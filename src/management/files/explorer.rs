@@ -88,6 +88,8 @@ pub enum Scope {
     Layer(Digest),
     /// Those of an image's layers one upon the other, kept under the digest of its manifest.
     Image(Digest, Vec<Digest>),
+    /// Those of some layers one upon the other, with the marks by which they take away what lies below.
+    Upper(Vec<Digest>),
 }
 
 /// Tells the thread that works that nobody waits any more.
@@ -115,6 +117,7 @@ impl Explorer {
                     return Ok(Arc::new(Tree::of_layer(listing)));
                 }
             }
+            Scope::Upper(_) => {}
             Scope::Image(manifest, _) => {
                 if let Some(tree) = self.images.get(manifest) {
                     return Ok(tree);
@@ -131,27 +134,27 @@ impl Explorer {
             let bounds = Bounds::new(move || flag.load(Ordering::Relaxed));
             let look =
                 |digest: &Digest| explorer.look(&registry, &repository, digest, &bounds, &handle);
-            match scope {
-                Scope::Layer(digest) => Arc::new(Tree::of_layer(look(&digest))),
-                Scope::Image(manifest, layers) => {
-                    let (mut listings, mut held) = (Vec::new(), 0);
-                    for (number, digest) in layers.iter().enumerate() {
-                        let listing = match held > IMAGE_BYTES_MAX || number >= IMAGE_LAYERS_MAX {
-                            true => Arc::new(Listing::empty(Cut::Memory)),
-                            false => look(digest),
-                        };
-                        held += listing.bytes();
-                        listings.push(listing);
-                    }
-                    let passing = |it: &Arc<Listing>| it.cut.as_ref().is_some_and(Cut::is_passing);
-                    let is_whole = !listings.iter().any(passing);
-                    let tree = Arc::new(Tree::of_image(listings, false));
-                    if is_whole {
-                        explorer.images.insert(manifest, tree.clone());
-                    }
-                    tree
-                }
+            let (manifest, layers) = match scope {
+                Scope::Layer(digest) => return Arc::new(Tree::of_layer(look(&digest))),
+                Scope::Image(manifest, layers) => (Some(manifest), layers),
+                Scope::Upper(layers) => (None, layers),
+            };
+            let (mut listings, mut held) = (Vec::new(), 0);
+            for (number, digest) in layers.iter().enumerate() {
+                let listing = match held > IMAGE_BYTES_MAX || number >= IMAGE_LAYERS_MAX {
+                    true => Arc::new(Listing::empty(Cut::Memory)),
+                    false => look(digest),
+                };
+                held += listing.bytes();
+                listings.push(listing);
             }
+            let passing = |it: &Arc<Listing>| it.cut.as_ref().is_some_and(Cut::is_passing);
+            let is_whole = !listings.iter().any(passing);
+            let tree = Arc::new(Tree::of_image(listings, manifest.is_none()));
+            if let Some(manifest) = manifest.filter(|_| is_whole) {
+                explorer.images.insert(manifest, tree.clone());
+            }
+            tree
         };
         let worked = tokio::task::spawn_blocking(work).await;
         worked.map_err(ApiError::internal)

@@ -1,7 +1,9 @@
 //! The files of a layer, or of an image, for people to look through.
 //!
 //! * `explorer`: looks into layers, few at a time, and keeps what it saw
+//! * [`changes`]: what differs between two images
 
+pub mod changes;
 mod explorer;
 
 use serde::Serialize;
@@ -166,14 +168,14 @@ impl Management {
                         break;
                     }
                     files.push(match child.node {
-                        Some(node) => seen.file(&node),
+                        Some(node) => seen.tell(&node),
                         None => implied(path, child.name),
                     });
                 }
             }
             FileQuery::Search(part) => {
                 let (found, has_more) = seen.tree.search(part, limit);
-                files.extend(found.iter().map(|node| seen.file(node)));
+                files.extend(found.iter().map(|node| seen.tell(node)));
                 more = has_more;
             }
         }
@@ -201,7 +203,7 @@ impl Management {
         let seen = self.look_into(caller, repository, reference, layer).await?;
         let path = path.trim_matches('/');
         let node = seen.tree.find(path).ok_or_else(|| nothing(path))?;
-        let file = seen.file(&node);
+        let file = seen.tell(&node);
         if !file.opens {
             let what = file.kind.as_str();
             return Err(ApiError::bad_request(format!(
@@ -265,7 +267,12 @@ impl Management {
 }
 
 impl Seen {
-    fn file(&self, node: &Node<'_>) -> File {
+    fn tell(&self, node: &Node<'_>) -> File {
+        Seen::file(node, self.layer.is_none().then_some(0))
+    }
+
+    /// A file, with the number of its layer where those of an image begin behind so many others.
+    fn file(node: &Node<'_>, below: Option<usize>) -> File {
         let entry = node.entry;
         let (kind, letter) = match entry.kind {
             EntryKind::File => (FileKind::File, '-'),
@@ -287,30 +294,38 @@ impl Seen {
             owner: Some(format!("{}:{}", entry.uid, entry.gid)),
             modified_s: Some(entry.modified_s),
             link: (!node.link.is_empty()).then(|| node.link.to_owned()),
-            layer_number: self.layer.is_none().then_some(node.layer + 1),
+            layer_number: below.map(|below| below + node.layer + 1),
             opens: entry.content.is_some(),
         }
     }
 
     fn notices(&self) -> Vec<String> {
-        let mut notices = Vec::new();
-        for (number, listing) in self.tree.layers().iter().enumerate() {
-            let which = match self.layer {
-                Some(_) => "This layer".to_owned(),
-                None => format!("Layer {}", number + 1),
-            };
-            if let Some(cut) = &listing.cut {
-                notices.push(format!("{which}: {cut}."));
-            }
-            if listing.left_out > 0 {
-                let left_out = listing.left_out;
-                notices.push(format!(
-                    "{which}: {left_out} entries with names that are too long are left out."
-                ));
-            }
+        match self.layer {
+            Some(_) => notices_of(&self.tree, 0, "this manifest")
+                .into_iter()
+                .map(|notice| notice.replacen("Layer 1 of this manifest", "This layer", 1))
+                .collect(),
+            None => notices_of(&self.tree, 0, "this manifest"),
         }
-        notices
     }
+}
+
+/// What of an image's layers is not shown, and why; those of the tree lie upon `below` others.
+fn notices_of(tree: &Tree, below: usize, image: &str) -> Vec<String> {
+    let mut notices = Vec::new();
+    for (number, listing) in tree.layers().iter().enumerate() {
+        let which = format!("Layer {} of {image}", below + number + 1);
+        if let Some(cut) = &listing.cut {
+            notices.push(format!("{which}: {cut}."));
+        }
+        if listing.left_out > 0 {
+            let left_out = listing.left_out;
+            notices.push(format!(
+                "{which}: {left_out} entries with names that are too long are left out."
+            ));
+        }
+    }
+    notices
 }
 
 fn implied(directory: &str, name: &str) -> File {

@@ -211,6 +211,7 @@ pub(super) async fn manifest(State(management): State<Management>, request: Part
     ("repository" = String, Query, description = "The repository"),
     ("from" = String, Query, description = "A tag or a digest"),
     ("to" = String, Query, description = "Another"),
+    ("files" = Option<bool>, Query, description = "Whether the layers that differ are read for the files that differ"),
 ), responses(
     (status = 200, body = Comparison),
     (status = "4XX", description = "Refused", body = Errors),
@@ -221,7 +222,10 @@ pub(super) async fn compare(State(management): State<Management>, request: Parts
         let query = Query::parse(request.uri.query())?;
         let repository = required(&query, "repository")?;
         let (from, to) = (required(&query, "from")?, required(&query, "to")?);
-        management.compare(&caller, &repository, &from, &to).await
+        let files = switch(&query, "files")?;
+        management
+            .compare(&caller, &repository, &from, &to, files)
+            .await
     })
     .await
 }

@@ -35,13 +35,14 @@ pub async fn compare(
     let named = |name| Ok::<_, ApiError>(query.one(name)?.unwrap_or_default().trim().to_owned());
     let (from, to) = (named("from")?, named("to")?);
     caller.require(crate::auth::Action::Pull, repository)?;
+    let files = query.one("files")? == Some("true");
     let found = match from.is_empty() || to.is_empty() {
         true => None,
         false => {
             let references = (from.parse()?, to.parse()?);
-            let compared = ui
-                .management
-                .compare(caller, repository, &references.0, &references.1);
+            let compared =
+                ui.management
+                    .compare(caller, repository, &references.0, &references.1, files);
             Some(compared.await?)
         }
     };
