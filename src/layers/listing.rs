@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::bounds::{Bounds, Cut, ENTRIES_MAX, LISTING_BYTES_MAX, NAME_BYTES_MAX};
 use super::name;
 use super::unpack::Unpacked;
-use crate::tar::{self, EntryKind, TarError, TarReader};
+use crate::tar::{BLOCK, Entry as TarEntry, EntryKind, TarError, TarReader};
 
 /// Bytes of a content that are read at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -113,7 +113,7 @@ impl Listing {
     }
 
     /// Takes an entry in; `None` if it is left out.
-    fn put(&mut self, entry: &tar::Entry) -> Result<Option<usize>, Cut> {
+    fn put(&mut self, entry: &TarEntry) -> Result<Option<usize>, Cut> {
         if self.entries.len() == ENTRIES_MAX {
             return Err(Cut::Entries);
         }
@@ -195,9 +195,9 @@ fn pass_over(input: &mut impl Read, bytes: u64) -> io::Result<()> {
 fn cut_by(error: TarError) -> Cut {
     match error {
         TarError::Header { at: 0, .. } => Cut::NoTar("its first bytes are no header".to_owned()),
-        TarError::Truncated { at, .. } if at < tar::BLOCK => Cut::NoTar(format!(
+        TarError::Truncated { at, .. } if at < BLOCK => Cut::NoTar(format!(
             "it has {at} bytes, and a tar has at least {}",
-            tar::BLOCK
+            BLOCK
         )),
         TarError::Compressed => {
             Cut::NoTar("it is packed by something that is not read here".to_owned())

@@ -104,7 +104,7 @@ impl At {
 
     /// The directories above a path and the path itself, with their names.
     fn steps(&self, path: &str) -> Vec<(String, String)> {
-        let mut steps = vec![("/".to_owned(), self.directory(""))];
+        let mut steps = vec![("root".to_owned(), self.directory(""))];
         let ends = path.match_indices('/').map(|(at, _)| at);
         for end in ends.chain((!path.is_empty()).then_some(path.len())) {
             let above = &path[..end];
