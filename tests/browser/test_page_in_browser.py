@@ -62,6 +62,7 @@ def filled(registry):
     layers.push(registry, "files/app", "v1", layers.gzipped(
         ("etc/", None), ("etc/ssl/openssl.cnf", b"[default]\n" * 400), ("usr/bin/tool", b"\x7fELF\0"), ("srv/page.html", HOSTILE.encode()),
         ("bin", (tarfile.SYMTYPE, "usr/bin")), (HOSTILE, b"hostile"), ("a" * 90, b"long"), ("etc/hosts", b"127.0.0.1 localhost\n")))
+    layers.push(registry, "files/app", "v2", layers.gzipped(("etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n"), (HOSTILE, b"hostile too"), ("new", b"")))
     registry.digest = digest
     return registry
 
@@ -72,7 +73,7 @@ PAGES = {
     "compare": "/r/team/app/-/compare?from=v1.0.0&to=v1.1.0", "search": "/search?q=v1", "said": "/search?q=%23+app",
     "hostile": "/r/library/hostile:v1", "hostile-tags": "/r/library/hostile", "nothing": "/nothing",
     "files": "/r/files/app:v1/-/files", "file": "/r/files/app:v1/-/file?path=srv/page.html", "found-files": "/r/files/app:v1/-/files?q=o",
-    "layers": "/r/files/app:v1"}
+    "layers": "/r/files/app:v1", "compare-files": "/r/files/app/-/compare?from=v1&to=v2&files=true"}
 
 
 @pytest.mark.parametrize("name", PAGES)
