@@ -179,3 +179,14 @@ def test_a_bomb_costs_little():
         assert status == 400
         print(f"peak before {before} MiB, after {peak()} MiB")
         assert peak() - before < 64
+
+
+def test_a_repository_that_lacks_the_layers_shows_nothing_that_was_seen_elsewhere():
+    with PageRegistry("files-lacking", DRIFT_REGISTRY_MISSING_REFERENCES="allow") as registry:
+        _, digests = layers.push(registry, "holds/it", "v1", layers.gzipped(("secret", b"s")))
+        image = {"reference": "v1"}
+        assert [it["name"] for it in api(registry, "/files", repository="holds/it", **image)[1]["files"]] == ["secret"]
+        registry.push_manifest("lacks/it", "v1", json.loads(registry.manifest("holds/it", "v1")[1]))
+        status, said = api(registry, "/files", repository="lacks/it", **image)
+        assert status == 200 and "secret" not in json.dumps(said["files"]), said
+        assert api(registry, "/files", repository="lacks/it", layer=digests[0], **image)[0] == 404

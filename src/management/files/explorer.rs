@@ -118,8 +118,12 @@ impl Explorer {
                 }
             }
             Scope::Upper(_) => {}
-            Scope::Image(manifest, _) => {
-                if let Some(tree) = self.images.get(manifest) {
+            Scope::Image(manifest, layers) => {
+                // The same manifest may be in a repository that does not hold what it is made of.
+                let is_here = |layer: &Digest| registry.blob(repository, layer).is_ok();
+                if layers.iter().all(is_here)
+                    && let Some(tree) = self.images.get(manifest)
+                {
                     return Ok(tree);
                 }
             }
