@@ -1,7 +1,7 @@
 //! What a store counts of itself. Atomics alone: who counts takes no lock and allocates nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::catalog::Catalog;
@@ -194,6 +194,10 @@ pub struct CacheFigures {
 /// Backups of the schedule, since the start.
 #[derive(Debug, Default)]
 pub struct Backups {
+    /// Between one and the next, in milliseconds; 0: there is no schedule.
+    pub every_ms: Count,
+    /// The name of the directory that they go to, without the way to it.
+    pub to: OnceLock<String>,
     /// Those that were taken.
     pub taken: Count,
     /// Those that failed.

@@ -34,6 +34,11 @@ impl Schedule {
     pub async fn run(self, storage: LocalStorageEngine, stop: CancellationToken) {
         let figures = storage.figures().backups.clone();
         figures.last_ms.set(self.newest().unwrap_or(0));
+        figures.every_ms.set(self.every.as_millis() as u64);
+        let name = self.to.file_name().unwrap_or(self.to.as_os_str());
+        figures
+            .to
+            .get_or_init(|| name.to_string_lossy().into_owned());
         let mut wait = self.until_due();
         loop {
             tokio::select! {

@@ -20,6 +20,17 @@ impl Management {
                 "Compaction stands still: somebody has paused it, under Operations.".to_owned(),
             );
         }
+        let damages = self.api.registry.figures().scrub.known_damages();
+        if damages > 0 {
+            let times = if damages == 1 {
+                "once"
+            } else {
+                &format!("{damages} times")
+            };
+            problems.push(format!(
+                "The scrub met damage {times}: drift verify --full names what it hits; a push of that, or a restore, heals it."
+            ));
+        }
         problems
     }
 }

@@ -1,5 +1,7 @@
-//! What runs beside the requests: collecting, compacting, and what the audit log tells. For those who
-//! administer the server.
+//! What runs beside the requests: collecting, compacting, and what the audit log tells; `running`: how far
+//! each is at this moment. For those who administer the server.
+
+mod running;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,6 +11,8 @@ use crate::audit::{Event, Query};
 use crate::http::admin::Deed;
 use crate::http::error::ApiError;
 use crate::registry::command::{Answer, Command};
+
+pub use running::{BackupState, CollectionState, CompactionProgress, Running, ScrubState, Upload};
 
 /// Events that are shown at once.
 const EVENTS_MAX: u64 = 1_000;

@@ -63,6 +63,18 @@ impl Collections {
 /// The scrub.
 #[derive(Debug, Default)]
 pub struct ScrubFigures {
+    /// How fast it reads, in bytes a second; 0: it is switched off.
+    pub rate: Count,
+    /// When the pass under way began, in milliseconds since 1970; 0: there is none.
+    pub began_ms: Count,
+    /// Bytes of the packs that this pass has read.
+    pub pass_bytes: Count,
+    /// Bytes that it is to read; 0: not known yet.
+    pub pass_bytes_total: Count,
+    /// Damages that this pass met, or the one before if none is under way.
+    pub pass_damages: Count,
+    /// Damages that the last whole pass met.
+    pub last_damages: Count,
     /// Bytes of objects that were read and checked.
     pub read_bytes: Count,
     /// Damages that were found, each time that they were.
@@ -71,4 +83,24 @@ pub struct ScrubFigures {
     pub passes: Count,
     /// When the last did, in milliseconds since 1970; 0: none did.
     pub last_ms: Count,
+}
+
+impl ScrubFigures {
+    pub(super) fn began(&self) {
+        self.pass_bytes.set(0);
+        self.pass_bytes_total.set(0);
+        self.pass_damages.set(0);
+        self.began_ms.set(now_ms());
+    }
+
+    pub(super) fn read_whole_store(&self) {
+        self.passes.add(1);
+        self.last_damages.set(self.pass_damages.get());
+        self.last_ms.set(now_ms());
+    }
+
+    /// Damages that are known of: of the last whole pass, or of the one after if it met more by now.
+    pub fn known_damages(&self) -> u64 {
+        self.last_damages.get().max(self.pass_damages.get())
+    }
 }

@@ -52,7 +52,7 @@ mod tags;
 mod tombstones;
 pub mod undone;
 mod unreferenced;
-mod uploads;
+pub mod uploads;
 pub mod usage;
 pub mod view;
 pub mod why;

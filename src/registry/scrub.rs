@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::check::{CheckError, Damage, Report, VerifyOptions, verify};
 use super::figures::{Figures, ScrubFigures};
 use crate::ghostbay::check::BYTES_PHASE;
-use crate::ghostbay::{LocalStorageEngine, background, now_ms};
+use crate::ghostbay::{LocalStorageEngine, background};
 
 /// How the scrub goes.
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ pub async fn scrub(
     if options.bytes_per_second == 0 {
         return;
     }
+    figures.scrub.rate.set(options.bytes_per_second);
     let verify = VerifyOptions {
         bytes_per_second: Some(options.bytes_per_second),
         ..options.verify
@@ -40,13 +41,15 @@ pub async fn scrub(
     loop {
         let next = Instant::now() + options.interval;
         let (storage, verify, stopped) = (storage.clone(), verify.clone(), stop.clone());
-        let figures = figures.clone();
+        let seen = figures.clone();
+        figures.scrub.began();
         let pass = background::run("scrub", move || {
-            pass(&storage, &figures.scrub, &verify, &stopped);
+            pass(&storage, &seen.scrub, &verify, &stopped);
         });
         if let Err(error) = pass.await {
             tracing::error!(%error, "a scrub of the store failed");
         }
+        figures.scrub.began_ms.set(0);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep_until(next) => {}
@@ -65,10 +68,13 @@ fn pass(
         match report {
             Report::Damage(damage) => {
                 figures.damages.add(1);
+                figures.pass_damages.add(1);
                 log(&damage);
             }
-            Report::Progress { phase, done, .. } if phase == BYTES_PHASE => {
+            Report::Progress { phase, done, total } if phase == BYTES_PHASE => {
                 figures.read_bytes.add(done.saturating_sub(read));
+                figures.pass_bytes.set(done);
+                figures.pass_bytes_total.set(total.unwrap_or(0));
                 read = done;
             }
             Report::Progress { .. } | Report::Done(_) => {}
@@ -84,8 +90,7 @@ fn pass(
     };
     match verify(store, options, &mut tell) {
         Ok(totals) => {
-            figures.passes.add(1);
-            figures.last_ms.set(now_ms());
+            figures.read_whole_store();
             tracing::info!(
                 damages = totals.damages,
                 "read the whole store over; drift verify tells the same"

@@ -7,10 +7,46 @@ use super::{Registry, RegistryError, blobs};
 use crate::digest::{Algorithm, Digest};
 use crate::ghostbay::catalog::{Rows, Transaction};
 use crate::ghostbay::now_ms;
-use crate::ghostbay::uploads::{Append, UploadId, UploadStatus};
+use crate::ghostbay::uploads::{self, Append, UploadId, UploadStatus};
 use crate::oci::RepositoryName;
 
+/// An upload under way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenUpload {
+    /// The repository that it goes to.
+    pub repository: String,
+    /// Who began it; `None` where login is switched off.
+    pub by: Option<String>,
+    /// Bytes that it held at its last checkpoint.
+    pub bytes: u64,
+    /// When it was begun, in milliseconds since 1970.
+    pub begun_ms: u64,
+    /// When bytes last came.
+    pub touched_ms: u64,
+}
+
 impl Registry {
+    /// The uploads under way that bytes came for last, at most `limit`, the latest first; and how many
+    /// there are in all. Reads the row of each; blocks.
+    pub fn open_uploads(&self, limit: usize) -> Result<(Vec<OpenUpload>, u64), RegistryError> {
+        let (latest, count) = uploads::latest(&self.storage.catalog().read()?, limit)?;
+        let open = latest.into_iter().map(|upload| {
+            // As `scope` writes it.
+            let (repository, by) = match upload.scope.split_once(' ') {
+                Some((repository, by)) => (repository.to_owned(), Some(by.to_owned())),
+                None => (upload.scope, None),
+            };
+            OpenUpload {
+                repository,
+                by,
+                bytes: upload.bytes,
+                begun_ms: upload.begun_ms,
+                touched_ms: upload.touched_ms,
+            }
+        });
+        Ok((open.collect(), count))
+    }
+
     /// Begins an upload. The algorithm is a hint: another one at the end means hashing again. Refused
     /// where the repository's quota has no room for a single byte.
     pub async fn start_upload(

@@ -77,6 +77,7 @@ async fn answer_to(
         "/repositories" => pages::repositories(ui, caller, uri, &query),
         "/access" => pages::access(ui, caller, uri, &query).await,
         "/operations" => pages::operations(ui, caller, uri, &query).await,
+        "/operations/running" => pages::running(ui, caller, uri).await,
         "/search" => pages::search(ui, caller, uri, &query).await,
         path => {
             let place = Place::parse(path).ok_or_else(nothing)?;

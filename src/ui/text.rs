@@ -71,6 +71,17 @@ pub fn file_day(at_s: &i64) -> String {
     }
 }
 
+/// Some time in its largest units: `1day`, `2h 30m`.
+pub fn span(ms: &u64) -> String {
+    humantime::format_duration(Duration::from_millis(*ms)).to_string()
+}
+
+/// How much of a whole, in 100 parts.
+pub fn percent(part: &u64, of: &u64) -> u64 {
+    let parts = part.saturating_mul(100).checked_div(*of).unwrap_or(0);
+    parts.min(100)
+}
+
 /// How long ago a moment was: `3 hours ago`.
 pub fn ago(at_ms: &u64) -> String {
     since(now_ms().saturating_sub(*at_ms) / 1000)

@@ -1,11 +1,15 @@
 """The management API: what it answers, to whom, and what it writes down."""
 
 import json
+import os
+import time
 import urllib.parse
+from pathlib import Path
 
 import pytest
 
 from people import basic
+from registry import PageRegistry
 
 
 def api(registry, path, method="GET", body=None, **headers):
@@ -334,7 +338,7 @@ FOR_ADMINISTRATORS = [
     ("/tokens", {"name": "t", "actions": "all", "repositories": ["**"]}), ("/tokens/revoke", {"name": "t"}), ("/policy", None),
     ("/policy", {"who": "everybody", "actions": "all", "repositories": "**"}), ("/policy/remove", {"number": 10}),
     ("/policy/test?who=user:dev&action=pull&repository=a", None), ("/operations", None), ("/operations/collect", {"dry_run": True}),
-    ("/operations/collect", {}), ("/operations/compaction", {"paused": True}), ("/audit", None)]
+    ("/operations/collect", {}), ("/operations/compaction", {"paused": True}), ("/audit", None), ("/operations/running", None)]
 
 
 @pytest.mark.parametrize("path, body", FOR_ADMINISTRATORS)
@@ -366,3 +370,77 @@ def test_operations_are_told_and_done(people):
     status, events = api(people, "/audit" + query(limit=20), **root(people))
     assert status == 200 and events[0]["command"] == "gc" and events[0]["who"] == "user:root"
     assert api(people, "/audit" + query(denied="true", who="reader"), **root(people))[1][0]["decision"] == "deny"
+
+
+def once(registry, condition, **headers):
+    """What is under way as soon as it is so."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        status, said = api(registry, "/operations/running", **headers)
+        assert status == 200, said
+        if condition(said):
+            return said
+        time.sleep(0.1)
+    raise AssertionError(f"never so: {said}")
+
+
+def test_uploads_are_listed_without_what_would_let_others_go_on(people):
+    as_dev = {"Authorization": basic("dev")}
+    for repository in "team/first", "team/second":
+        status, headers, _ = people.send("POST", f"{people.url}/v2/{repository}/blobs/uploads/", b"", **as_dev)
+        assert status == 202
+    location = urllib.parse.urljoin(people.url, headers["Location"])
+    status, headers, _ = people.send("PATCH", location, b"x" * 1000, Content_Type="application/octet-stream", **as_dev)
+    assert status == 202
+    said = once(people, lambda said: len(said["uploads"]) == 2, **root(people))
+    second, first = said["uploads"]
+    assert (second["repository"], second["who"], second["bytes"]) == ("team/second", "user:dev", 1000)
+    assert (first["repository"], first["bytes"], said["more_uploads"]) == ("team/first", 0, 0)
+    assert second["touched_ms"] >= second["begun_ms"] >= first["begun_ms"] > 0
+    upload = urllib.parse.urlsplit(location).path.rsplit("/")[-1]
+    assert len(upload) >= 32 and upload not in json.dumps(said)
+    # What the page shows is the same, and as little.
+    for path in "/operations", "/operations/running":
+        status, _, body = people.send("GET", people.page + path, **root(people))
+        assert status == 200 and "team/second" in body.decode() and "1000 B" in body.decode() and upload not in body.decode()
+        assert people.send("GET", people.page + path, **as_dev)[0] == 403
+    assert people.send("DELETE", location, **as_dev)[0] == 204
+    once(people, lambda said: [it["repository"] for it in said["uploads"]] == ["team/first"], **root(people))
+
+
+def test_scrub_backups_and_collections_are_told_as_they_run(people):
+    # A slow scrub, no backups: as a server does without configuration.
+    said = once(people, lambda said: said["collections"]["runs"] > 0, **root(people))
+    assert said["scrub"]["enabled"] and said["scrub"]["bytes_per_second"] == 4 << 20
+    assert "backups" not in said and not said["compaction"]["paused"] and said["scrub"]["damages"] == 0
+
+
+def test_damage_that_the_scrub_meets_is_a_problem():
+    with PageRegistry("management-scrub", DRIFT_STORAGE_SCRUB_RATE="1GiB", DRIFT_STORAGE_SCRUB_INTERVAL="1s",
+                      DRIFT_BACKUP_EVERY="1s", DRIFT_BACKUP_TO="kept/backups", DRIFT_BACKUP_KEEP_HOURS="0") as server:
+        layer = os.urandom(100_000)
+        server.push_image("rotten", "v1", layer)
+        passes = api(server, "/operations/running")[1]["scrub"]["passes"]
+        said = once(server, lambda said: said["scrub"]["passes"] >= passes + 2 and said["backups"]["taken"] > 0)
+        assert said["scrub"]["damages"] == 0 and said["scrub"]["last_ms"] > 0
+        assert said["scrub"]["read_bytes"] <= said["scrub"].get("total_bytes", 1 << 40)
+        assert said["backups"]["to"] == "backups" and said["backups"]["every_ms"] == 1000 and said["backups"]["last_ms"] > 0
+        assert api(server, "/overview")[1]["problems"] == []
+        # A byte of the layer rots.
+        for pack in Path(server.data).rglob("*"):
+            held = pack.is_file() and pack.read_bytes().find(layer[1000:1100])
+            if held and held > 0:
+                with open(pack, "r+b") as file:
+                    file.seek(held)
+                    file.write(bytes([layer[1000] ^ 1]))
+                break
+        else:
+            raise AssertionError("the layer is in no pack")
+        once(server, lambda said: said["scrub"]["damages"] > 0)
+        problems = api(server, "/overview")[1]["problems"]
+        assert len(problems) == 1 and "The scrub met damage" in problems[0]
+        assert "The scrub met damage" in server.send("GET", server.page + "/")[2].decode()
+        # A push heals it, and the next whole pass knows.
+        server.push_image("rotten", "v1", layer)
+        once(server, lambda said: said["scrub"]["damages"] == 0)
+        assert api(server, "/overview")[1]["problems"] == []

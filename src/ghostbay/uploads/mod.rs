@@ -73,6 +73,45 @@ pub fn under_way(rows: &impl Rows) -> Result<u64, CatalogError> {
     Ok(count)
 }
 
+/// An upload under way, for those who look on: without its id, which would let them go on with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnderWay {
+    /// Whose it is.
+    pub scope: String,
+    /// Bytes that it held at its last checkpoint.
+    pub bytes: u64,
+    /// When it was begun, in milliseconds since 1970.
+    pub begun_ms: u64,
+    /// When bytes last came.
+    pub touched_ms: u64,
+}
+
+/// The uploads under way that were touched last, at most `limit` of them, the latest first; and how many
+/// there are in all. Damaged ones are passed over.
+pub fn latest(rows: &impl Rows, limit: usize) -> Result<(Vec<UnderWay>, u64), CatalogError> {
+    let (mut latest, mut count) = (Vec::new(), 0);
+    let cut = |latest: &mut Vec<UnderWay>| {
+        latest.sort_unstable_by_key(|it| std::cmp::Reverse((it.touched_ms, it.begun_ms)));
+        latest.truncate(limit);
+    };
+    for row in rows.scan_sound(&UPLOADS, &[], None)? {
+        let (_, row) = row?;
+        count += 1;
+        latest.push(UnderWay {
+            scope: row.scope,
+            bytes: row.offset,
+            begun_ms: row.begun_ms,
+            touched_ms: row.touched_ms,
+        });
+        // However many there are, few are held.
+        if latest.len() > limit.saturating_mul(2) {
+            cut(&mut latest);
+        }
+    }
+    cut(&mut latest);
+    Ok((latest, count))
+}
+
 fn find(rows: &impl Rows, scope: &str, id: &UploadId) -> Result<UploadRow, StorageError> {
     // Of a damaged session nothing is left; the client begins another.
     rows.get_sound(&UPLOADS, id)?

@@ -104,6 +104,7 @@ fn described() -> (Router<Management>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::remove_rule))
         .routes(routes!(access::test_policy))
         .routes(routes!(operations::operations))
+        .routes(routes!(operations::running))
         .routes(routes!(operations::collect))
         .routes(routes!(operations::pause_compaction))
         .routes(routes!(operations::events));

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::{Errors, answer, asked, number, switch};
 use crate::http::query::Query;
-use crate::management::operations::{Collect, Collection, EventQuery, Operations, Pause};
+use crate::management::operations::{Collect, Collection, EventQuery, Operations, Pause, Running};
 use crate::management::{Caller, Management};
 
 /// What runs beside the requests. For administrators.
@@ -18,6 +18,19 @@ pub(super) async fn operations(State(management): State<Management>, request: Pa
     answer(async {
         let caller = Caller::of(&management, &request).await?;
         management.operations(&caller).await
+    })
+    .await
+}
+
+/// What is under way at this moment: uploads, scrub, backups, compaction, collections. For administrators.
+#[utoipa::path(get, path = "/operations/running", operation_id = "running", responses(
+    (status = 200, body = Running),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn running(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        management.running(&caller).await
     })
     .await
 }

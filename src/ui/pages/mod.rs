@@ -21,7 +21,7 @@ pub use files::{download, file, files};
 pub use home::home;
 pub use login::{log_in, log_out, login_form};
 pub use manifest::manifest;
-pub use operations::{operate, operations};
+pub use operations::{operate, operations, running};
 pub use repositories::repositories;
 pub use search::search;
 pub use shell::Shell;

@@ -9,7 +9,9 @@ use crate::audit::{Event, Verdict};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::management::Caller;
-use crate::management::operations::{Collect, Collection, EventQuery, Operations, Pack, Pause};
+use crate::management::operations::{
+    Collect, Collection, EventQuery, Operations, Pack, Pause, Running,
+};
 use crate::ui::{Ui, answer};
 
 /// Packs that are shown.
@@ -28,8 +30,17 @@ struct Page {
     packs: Vec<(Pack, u64, u64)>,
     more_packs: usize,
     operations: Operations,
+    running: Running,
     asked: (String, String, bool),
     events: Option<Vec<Line>>,
+}
+
+/// What is under way alone, for those who look at it again and again.
+#[derive(Template)]
+#[template(path = "running.html", config = "src/ui/askama.toml")]
+struct RunningPage {
+    shell: Shell,
+    running: Running,
 }
 
 /// An event.
@@ -111,8 +122,18 @@ pub async fn operations(
         packs: packs.collect(),
         more_packs,
         operations,
+        running: ui.management.running(caller).await?,
         asked: (who, repository, denied),
         events: events.map(|events| events.into_iter().map(Line::from).collect()),
+    };
+    Ok(answer::page(StatusCode::OK, &page))
+}
+
+/// What is under way, without what takes longer to find out.
+pub async fn running(ui: &Ui, caller: &Caller, uri: &Uri) -> Result<Response, ApiError> {
+    let page = RunningPage {
+        shell: Shell::of(&ui.management, Some(caller), uri),
+        running: ui.management.running(caller).await?,
     };
     Ok(answer::page(StatusCode::OK, &page))
 }
