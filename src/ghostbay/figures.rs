@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::catalog::Catalog;
 use super::disk::SyncPoint;
 use super::local::LocalStorageEngine;
@@ -191,11 +193,13 @@ pub struct CacheFigures {
     pub misses: Count,
 }
 
-/// Backups of the schedule, since the start.
+/// Backups of the schedule, since the start; and how the next is had at once.
 #[derive(Debug, Default)]
 pub struct Backups {
     /// Between one and the next, in milliseconds; 0: there is no schedule.
     pub every_ms: Count,
+    /// Has the next come at once.
+    pub asked: Notify,
     /// The name of the directory that they go to, without the way to it.
     pub to: OnceLock<String>,
     /// Those that were taken.

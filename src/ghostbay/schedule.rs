@@ -43,6 +43,7 @@ impl Schedule {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = figures.asked.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
             let (schedule, store) = (self.clone(), storage.clone());

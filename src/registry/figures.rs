@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::RegistryError;
 use super::gc::{Act, Collected, Item};
 use crate::ghostbay::figures::Count;
@@ -65,6 +67,8 @@ impl Collections {
 pub struct ScrubFigures {
     /// How fast it reads, in bytes a second; 0: it is switched off.
     pub rate: Count,
+    /// Has the next pass begin at once, if none is under way.
+    pub asked: Notify,
     /// When the pass under way began, in milliseconds since 1970; 0: there is none.
     pub began_ms: Count,
     /// Bytes of the packs that this pass has read.

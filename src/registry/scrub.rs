@@ -52,6 +52,7 @@ pub async fn scrub(
         figures.scrub.began_ms.set(0);
         tokio::select! {
             () = stop.cancelled() => return,
+            () = figures.scrub.asked.notified() => {}
             () = tokio::time::sleep_until(next) => {}
         }
     }

@@ -340,6 +340,9 @@ FOR_ADMINISTRATORS = [
     ("/policy/test?who=user:dev&action=pull&repository=a", None), ("/operations", None), ("/operations/collect", {"dry_run": True}),
     ("/operations/collect", {}), ("/operations/compaction", {"paused": True}), ("/audit", None), ("/operations/running", None)]
 
+# Refused as well; whoever may is told that there is none to come, or has it.
+AT_ONCE = ["/operations/backup", "/operations/scrub"]
+
 
 @pytest.mark.parametrize("path, body", FOR_ADMINISTRATORS)
 def test_what_is_for_administrators_is_refused_to_others(people, path, body):
@@ -444,3 +447,35 @@ def test_damage_that_the_scrub_meets_is_a_problem():
         server.push_image("rotten", "v1", layer)
         once(server, lambda said: said["scrub"]["damages"] == 0)
         assert api(server, "/overview")[1]["problems"] == []
+
+
+@pytest.mark.parametrize("path", AT_ONCE)
+def test_only_administrators_have_work_done_at_once(people, path):
+    assert api(people, path, "POST")[0] == 401
+    for name in "dev", "reader", "nobody":
+        assert api(people, path, "POST", Authorization=basic(name))[0] == 403, name
+    assert people.send("POST", people.page + path, b"", **root(people) | {"Sec_Fetch_Site": "cross-site"})[0] == 403
+
+
+def test_a_backup_and_a_scrub_come_at_once(people):
+    # It scrubs once a day, and takes no backups.
+    passes = once(people, lambda said: "began_ms" not in said["scrub"], **root(people))["scrub"]["passes"]
+    assert api(people, "/operations/scrub", "POST", **root(people))[0] == 200
+    once(people, lambda said: said["scrub"]["passes"] == passes + 1, **root(people))
+    status, said = api(people, "/operations/backup", "POST", **root(people))
+    assert status == 409 and "there is no schedule" in message(said)
+    events = api(people, "/audit" + query(limit=20, who="root"), **root(people))[1]
+    commands = [(it.get("command"), it["decision"]) for it in events]
+    # What did not come to be is not written down as done.
+    assert ("scrub", "allow") in commands and ("backup", "allow") not in commands, commands
+    denied = api(people, "/audit" + query(limit=50, who="dev", denied="true"), **root(people))[1]
+    assert {"scrub", "backup"} <= {it.get("command") for it in denied}, denied
+    with PageRegistry("management-backup", DRIFT_BACKUP_EVERY="1day", DRIFT_BACKUP_TO="backups",
+                      DRIFT_STORAGE_SCRUB_RATE="0") as server:
+        once(server, lambda said: said["backups"]["taken"] == 1)
+        assert "Back up now" in server.send("GET", server.page + "/operations")[2].decode()
+        assert server.send("POST", server.page + "/operations/backup", b"")[0] == 303
+        once(server, lambda said: said["backups"]["taken"] == 2)
+        assert len(list((Path(server.data) / "backups").glob("*.backup"))) == 2
+        status, said = api(server, "/operations/scrub", "POST")
+        assert status == 409 and "switched off" in message(said)

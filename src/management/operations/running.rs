@@ -1,10 +1,13 @@
 //! What is under way at this moment: uploads, and the work of the server's own.
 
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::{Caller, Management};
+use crate::http::admin::Deed;
 use crate::http::error::ApiError;
+use crate::oci::ErrorCode;
 use crate::registry::uploads::OpenUpload;
 
 /// Uploads that are listed.
@@ -132,7 +135,59 @@ fn known(figure: u64) -> Option<u64> {
     (figure > 0).then_some(figure)
 }
 
+/// Refuses what cannot be begun as things stand.
+fn conflict(message: &str) -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, ErrorCode::Unsupported, message)
+}
+
 impl Management {
+    /// Has the next backup of the schedule taken at once. [`Running`] tells when it is there.
+    pub async fn back_up(&self, caller: &Caller) -> Result<Running, ApiError> {
+        let begun = caller.require_admin().and_then(|_| {
+            let backups = &self.storage.figures().backups;
+            if backups.every_ms.get() == 0 {
+                return Err(conflict(
+                    "there is no schedule of backups: set [backup] every and to, or use drift backup",
+                ));
+            }
+            backups.asked.notify_one();
+            Ok(())
+        });
+        self.did(
+            caller,
+            Some(Deed::of_store("store", "backup")),
+            begun.as_ref().err(),
+        )
+        .await;
+        begun?;
+        self.running(caller).await
+    }
+
+    /// Has the next pass of the scrub begin at once.
+    pub async fn scrub(&self, caller: &Caller) -> Result<Running, ApiError> {
+        let begun = caller.require_admin().and_then(|_| {
+            let scrub = &self.api.registry.figures().scrub;
+            if scrub.rate.get() == 0 {
+                return Err(conflict(
+                    "the scrub is switched off: set [storage] scrub_rate, or use drift verify --full",
+                ));
+            }
+            if scrub.began_ms.get() > 0 {
+                return Err(conflict("a pass of the scrub is under way already"));
+            }
+            scrub.asked.notify_one();
+            Ok(())
+        });
+        self.did(
+            caller,
+            Some(Deed::of_store("store", "scrub")),
+            begun.as_ref().err(),
+        )
+        .await;
+        begun?;
+        self.running(caller).await
+    }
+
     /// What is under way at this moment.
     pub async fn running(&self, caller: &Caller) -> Result<Running, ApiError> {
         caller.require_admin()?;

@@ -105,6 +105,8 @@ fn described() -> (Router<Management>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::test_policy))
         .routes(routes!(operations::operations))
         .routes(routes!(operations::running))
+        .routes(routes!(operations::back_up))
+        .routes(routes!(operations::scrub))
         .routes(routes!(operations::collect))
         .routes(routes!(operations::pause_compaction))
         .routes(routes!(operations::events));

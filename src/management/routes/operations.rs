@@ -35,6 +35,32 @@ pub(super) async fn running(State(management): State<Management>, request: Parts
     .await
 }
 
+/// Has the next pass of the scrub begin at once. 409 where there is none to come.
+#[utoipa::path(post, path = "/operations/scrub", operation_id = "scrub", responses(
+    (status = 200, body = Running),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn scrub(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        management.scrub(&caller).await
+    })
+    .await
+}
+
+/// Has the next backup of the schedule taken at once. 409 where there is none to come.
+#[utoipa::path(post, path = "/operations/backup", operation_id = "backUp", responses(
+    (status = 200, body = Running),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn back_up(State(management): State<Management>, request: Parts) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        management.back_up(&caller).await
+    })
+    .await
+}
+
 /// Collects what nothing refers to and is due, or says what that would come to.
 #[utoipa::path(post, path = "/operations/collect", operation_id = "collect", request_body = Collect, responses(
     (status = 200, body = Collection),

@@ -154,6 +154,14 @@ pub async fn operate(
             let gone = collected.purged + collected.unlinked + collected.removed;
             Ok(answer::see_other(&format!("/operations?collected={gone}")))
         }
+        "/operations/backup" => {
+            ui.management.back_up(caller).await?;
+            Ok(answer::see_other("/operations"))
+        }
+        "/operations/scrub" => {
+            ui.management.scrub(caller).await?;
+            Ok(answer::see_other("/operations"))
+        }
         "/operations/compaction" => {
             let paused = form.one("do")? == Some("pause");
             ui.management
