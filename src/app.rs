@@ -2,6 +2,7 @@
 
 mod options;
 mod s3;
+mod service;
 pub mod stopped;
 mod ui;
 
@@ -175,6 +176,7 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let stop_asked = stopping.clone();
     let stop = async move {
         stop.await;
+        service::stopping();
         stop_asked.cancel();
     };
     let serving_s3 = s3::serve(config, s3_listener, &api, &storage, &options, &stopping);
@@ -239,6 +241,8 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
         options::scrub_options(config),
         stopping_scrub,
     );
+    // Whoever connects from here on is answered: the ports are taken, and the store is open.
+    service::ready(listener.address());
     tokio::join!(
         listener.serve(http::standalone(api), options, stop),
         serving_s3,

@@ -3,9 +3,12 @@
 mod audit;
 mod backup;
 mod compact;
+mod completions;
 mod du;
+mod health;
 mod key;
 mod logging;
+mod man;
 mod migrate;
 mod moment;
 mod policy;
@@ -121,6 +124,11 @@ enum Command {
     Import(transfer::ImportArgs),
     /// Write images out: to an OCI layout in a directory or a tar, or to a running registry
     Export(transfer::ExportArgs),
+    /// Ask the server of this configuration whether it can serve; exit status 1 if it cannot
+    ///
+    /// It is asked at the address and port of the configuration, over HTTP or HTTPS, for /readyz; by the socket in
+    /// the data directory where clients have to show a certificate or the port is 0.
+    Health(health::HealthArgs),
     /// Say which server holds the data directory; exit status 1 if none runs
     Status,
     /// See where a tag pointed, and put it back
@@ -150,6 +158,10 @@ enum Command {
     /// damaged is repaired (a blob that is lost answers 404 from then on, until it is pushed
     /// again); 3 the check failed. A command line without meaning ends in 64.
     Verify(verify::VerifyArgs),
+    /// Write what a shell completes command lines of drift by
+    Completions(completions::CompletionsArgs),
+    /// Write the manual page of drift, of a command, or with --dir of all
+    Man(man::ManArgs),
 }
 
 /// Exit status for a command line without meaning (EX_USAGE); clap's own, 2, says something else
@@ -188,6 +200,13 @@ impl Cli {
     }
 
     fn execute(self) -> anyhow::Result<ExitCode> {
+        match &self.command {
+            Some(Command::Completions(args)) => {
+                return completions::run(args).map(|()| ExitCode::SUCCESS);
+            }
+            Some(Command::Man(args)) => return man::run(args).map(|()| ExitCode::SUCCESS),
+            _ => {}
+        }
         let config = Config::load(self.config.as_deref())?;
         logging::begin(config.logging.format)?;
         match self.command.unwrap_or_default() {
@@ -211,12 +230,15 @@ impl Cli {
             Command::Policy(asked) => return policy::run(&config, asked),
             Command::Import(args) => return transfer::import(&config, &args),
             Command::Export(args) => return transfer::export(&config, &args),
+            Command::Health(args) => return health::run(&config, &args),
             Command::Status => status::run(&config)?,
             Command::Tag(asked) => registry::tag(&config, asked)?,
             Command::Manifest(asked) => registry::manifest(&config, asked)?,
             Command::Repository(asked) => registry::repository(&config, asked)?,
             Command::Gc { dry_run } => registry::gc(&config, dry_run)?,
             Command::Why { reference } => registry::why(&config, &reference)?,
+            // Answered above, without a configuration.
+            Command::Completions(_) | Command::Man(_) => {}
             Command::Verify(args) => return Ok(verify::run(&config, args)),
         }
         Ok(ExitCode::SUCCESS)
