@@ -51,10 +51,11 @@ pub fn standalone(api: Api) -> Router {
 }
 
 /// The registry's part of the API for the operator, who may do everything, is counted by no limit and
-/// named in the audit log. Whoever serves it says who it is, by [`Operator`] as an extension of the request;
+/// named in the audit log; and whether it can serve, which cannot always be asked at the port. Whoever serves it says who it is, by [`Operator`] as an extension of the request;
 /// without that it is a client like any other.
 pub fn operated(api: Api) -> Router {
     Router::new()
+        .route("/readyz", any(serve))
         .route("/v2/", any(serve))
         .route("/v2/{*rest}", any(serve))
         .with_state(api)
