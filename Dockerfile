@@ -28,5 +28,9 @@ ENV DRIFT_AUTH_ENABLED=true
 USER drift
 VOLUME /var/lib/drift/storage
 EXPOSE 5000 5001 5002
+# Whether pushes and pulls could be served. It reads the configuration as the server does: what `--config`
+# names there has to be named here as well.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["drift", "health"]
 # Its SIGTERM lets transfers finish: give it 30 s (docker stop -t 30).
 CMD ["drift"]
