@@ -1,17 +1,30 @@
 //! `drift compact`: rewriting packs of which little is left alive, and an index that is mostly free.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::progress::{Progress, Unit};
 use super::reach;
 use crate::app;
 use crate::config::Config;
+use crate::ghostbay::admin::Status;
 use crate::ghostbay::compact::plan::Plan;
-use crate::ghostbay::compact::{Compacted, CompactionState};
+use crate::ghostbay::compact::{Compacted, CompactionState, Compactor};
 use crate::ghostbay::compact_index;
 use crate::ghostbay::reclaim::Reclaimed;
 use crate::http::admin::client::AdminClient;
 use crate::http::admin::{COMPACT_ROUTE, PAUSE_ROUTE, PAUSED, RESUME_ROUTE};
+
+/// How often it is looked how far a compaction is: that of the store that was opened here, and that of the
+/// running server, which looks at each pack's file to answer.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+const ASK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What it is told as.
+const REWRITING: &str = "rewriting packs";
 
 /// What of the store is compacted.
 #[derive(Debug, Args)]
@@ -38,7 +51,7 @@ pub fn run(config: &Config, args: &CompactArgs) -> anyhow::Result<()> {
     }
     reach::block_on(async {
         match reach::running_server(config).await? {
-            Some(server) => ask(server, args).await,
+            Some(server) => ask(config, server, args).await,
             None => compact_stopped(config, args).await,
         }
     })
@@ -60,7 +73,7 @@ fn compact_index(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn ask(mut server: AdminClient, args: &CompactArgs) -> anyhow::Result<()> {
+async fn ask(config: &Config, mut server: AdminClient, args: &CompactArgs) -> anyhow::Result<()> {
     const NOT_UNDERSTOOD: &str = "the server's answer is not understood";
     if args.pause || args.resume {
         let route = if args.pause {
@@ -75,12 +88,46 @@ async fn ask(mut server: AdminClient, args: &CompactArgs) -> anyhow::Result<()> 
         let answer = server.get(COMPACT_ROUTE).await?.whole().await?;
         print(&serde_json::from_slice(&answer).context(NOT_UNDERSTOOD)?);
     } else {
-        let answer = server.post(COMPACT_ROUTE).await?.whole().await?;
+        let rewriting = async { anyhow::Ok(server.post(COMPACT_ROUTE).await?.whole().await?) };
+        let answer = tokio::select! {
+            answer = rewriting => answer?,
+            never = tell_of_server(config) => match never {},
+        };
         let done: (Compacted, Reclaimed) =
             serde_json::from_slice(&answer).context(NOT_UNDERSTOOD)?;
         say(&done);
     }
     Ok(())
+}
+
+/// Tells how far the server is, for as long as it is asked to. One that does not say is still waited for.
+async fn tell_of_server(config: &Config) -> Infallible {
+    let progress = Progress::begin();
+    let mut before = None;
+    loop {
+        if let Some(copied) = copied_by_server(config).await {
+            let before = *before.get_or_insert(copied);
+            progress.show(REWRITING, Unit::Bytes, copied.saturating_sub(before), None);
+        }
+        tokio::time::sleep(ASK_INTERVAL).await;
+    }
+}
+
+async fn copied_by_server(config: &Config) -> Option<u64> {
+    let mut server = reach::running_server(config).await.ok()??;
+    let answer = server.get("/status").await.ok()?.whole().await.ok()?;
+    let status: Status = serde_json::from_slice(&answer).ok()?;
+    Some(status.compaction.copied_bytes)
+}
+
+/// Tells how far a compactor is, for as long as it is asked to.
+async fn tell_of(compactor: &Compactor) -> Infallible {
+    let progress = Progress::begin();
+    loop {
+        let copied = compactor.state().copied_bytes;
+        progress.show(REWRITING, Unit::Bytes, copied, None);
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
 }
 
 async fn compact_stopped(config: &Config, args: &CompactArgs) -> anyhow::Result<()> {
@@ -103,7 +150,12 @@ async fn compact_stopped(config: &Config, args: &CompactArgs) -> anyhow::Result<
             None
         })
     } else {
-        match engine.compact(0).await {
+        let compacted = tokio::select! {
+            biased;
+            never = tell_of(&compactor) => match never {},
+            compacted = engine.compact(0) => compacted,
+        };
+        match compacted {
             Ok(compacted) => engine
                 .reclaim()
                 .await
