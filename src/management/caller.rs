@@ -144,7 +144,8 @@ impl Caller {
         self.identity.decide_server(Action::Admin).allowed
     }
 
-    fn permit(&self, decision: Decision, what: &str) -> Result<Decision, ApiError> {
+    /// What was decided; a refusal names what was asked for.
+    pub(super) fn permit(&self, decision: Decision, what: &str) -> Result<Decision, ApiError> {
         match &decision.reason {
             _ if decision.allowed => Ok(decision),
             _ if self.identity.is_anonymous() => Err(AuthError::Unauthenticated.into()),

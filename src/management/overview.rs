@@ -127,7 +127,7 @@ impl Management {
             // Whoever has just pushed wants to see it.
             log.flush().await;
         }
-        let sees_store = self.sees_figures(caller);
+        let sees_store = self.require_figures(caller).is_ok();
         let (management, asking) = (self.clone(), caller.clone());
         let read = move || {
             let store = sees_store.then(|| management.store()).transpose()?;
@@ -169,28 +169,15 @@ impl Management {
         Ok(store)
     }
 
-    /// Whether a caller may read the store's figures.
-    fn sees_figures(&self, caller: &Caller) -> bool {
-        caller.is_admin() || caller.identity.decide_metrics().allowed
-    }
-
     /// Refuses whoever may not read the store's figures.
     pub(super) fn require_figures(&self, caller: &Caller) -> Result<(), ApiError> {
         if caller.is_admin() {
             return Ok(());
         }
         let decision = caller.identity.decide_metrics();
-        match decision.allowed {
-            true => Ok(()),
-            false if caller.identity.is_anonymous() => {
-                Err(crate::auth::AuthError::Unauthenticated.into())
-            }
-            false => Err(ApiError::denied(
-                &caller.identity,
-                "read the store's figures",
-                &decision.reason,
-            )),
-        }
+        caller
+            .permit(decision, "read the store's figures")
+            .map(drop)
     }
 
     /// The repositories that were pulled from most, of those that the caller may see.
