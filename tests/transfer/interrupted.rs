@@ -54,6 +54,8 @@ fn import(directory: &Path, layout: &Path) -> Child {
 #[track_caller]
 fn verify(directory: &Path) {
     let output = crate::place::run(directory, &["verify", "--full"]);
+    // What was damaged stands on standard output.
+    assert!(output.status.success(), "{output:?}");
     assert!(said(&output).contains("nothing is damaged"), "{output:?}");
 }
 
