@@ -9,13 +9,18 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let listing = Arc::new(Listing::read(data, &Bounds::new(|| false)));
-    let paths: Vec<_> = listing.entries().iter().map(|it| listing.path(it)).collect();
+    let paths: Vec<_> = listing
+        .entries()
+        .iter()
+        .map(|it| listing.path(it))
+        .collect();
     assert!(paths.is_sorted() && paths.windows(2).all(|pair| pair[0] != pair[1]));
     for (entry, path) in listing.entries().iter().zip(&paths) {
         assert!(!path.is_empty() && !path.starts_with('/') && !path.contains(char::is_control));
         if entry.content.is_some() && entry.size < 4096 {
             let bounds = Bounds::new(|| false);
-            let mut opened = content::open(data, entry.offset, entry.size, &bounds).expect("it was read before");
+            let mut opened =
+                content::open(data, entry.offset, entry.size, &bounds).expect("it was read before");
             let mut bytes = Vec::new();
             opened.read_to_end(&mut bytes).expect("it was read before");
             assert_eq!(bytes.len() as u64, entry.size);
