@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use drift::ghostbay::catalog::Rows;
+use drift::ghostbay::catalog::change_log::file::LOG_HEADER_BYTES;
 use drift::ghostbay::pack::accounts::PACKS;
 use drift::ghostbay::rebuild::rebuild;
 use drift::registry::check::{Damage, Repairs};
@@ -363,5 +364,38 @@ fn index_places(original: &Original, random: &mut StdRng) -> Vec<u64> {
     match is_long() {
         true => used.sample(random, INDEX_SAMPLE_LONG),
         false => used.sample(random, INDEX_SAMPLE),
+    }
+}
+
+/// A kill between a commit and its line in the log leaves a log like the first (O3); nothing that happens to
+/// a server leaves one like the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_the_last_transaction_is_no_damage_in_a_stopped_store() {
+    let original = Original::make().await;
+    let is_of_changes = |path: &PathBuf| path.extension().is_some_and(|it| it == "changes");
+    let newest = original
+        .files("log")
+        .into_iter()
+        .filter(is_of_changes)
+        .max();
+    let newest = newest.unwrap();
+    let length = original.length(&newest);
+    for (missing, is_damage) in [(1, false), (length - LOG_HEADER_BYTES as u64, true)] {
+        let copy = original.flipped(&newest, 0, 0);
+        let file = std::fs::File::options()
+            .write(true)
+            .open(copy.path().join(&newest));
+        file.unwrap().set_len(length - missing).unwrap();
+        let (pages, damages) = verify_stopped(copy.path()).unwrap();
+        assert_eq!(
+            (pages, !damages.is_empty()),
+            (None, is_damage),
+            "{damages:?}"
+        );
+        let store = Open::at(copy.path()).await.unwrap();
+        // Closed by a start, as far as a check is concerned that waits for it.
+        let damages = store.verify(Repairs::Nothing).await;
+        assert!(damages.is_empty(), "{damages:?}");
+        store.close().await;
     }
 }

@@ -40,7 +40,8 @@ pub(in crate::ghostbay) struct RunningParts {
     pub addressed_buckets: Vec<String>,
 }
 
-fn newest_schema() -> u32 {
+/// The schema of a store that is made now; making it takes as many transactions.
+pub(super) fn newest_schema() -> u32 {
     crate::migrations::STEPS
         .last()
         .map_or(0, |step| step.version)
