@@ -14,10 +14,16 @@ pub type Request = http::Request<Body>;
 /// Its answer, whose head has come.
 pub type Response = http::Response<Body>;
 
-/// The answer did not come: the connection could not be made or broke. The text says why.
+/// The answer did not come. The text says why.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ExchangeError(pub String);
+pub enum ExchangeError {
+    /// The connection could not be made, or broke: the next may hold.
+    #[error("{0}")]
+    Broken(String),
+    /// Nobody is there who would answer, nor comes back by himself.
+    #[error("{0}")]
+    Gone(String),
+}
 
 /// Asks a registry.
 #[async_trait]

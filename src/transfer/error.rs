@@ -16,6 +16,14 @@ pub enum TransferError {
         /// What happened.
         reason: String,
     },
+    /// An end is not there any more.
+    #[error("{end}: {reason}")]
+    Gone {
+        /// The end.
+        end: String,
+        /// What happened.
+        reason: String,
+    },
     /// An end asks to come back later, or fails.
     #[error("{end} answered {status} to {what}: {message}")]
     Busy {
@@ -119,7 +127,10 @@ impl TransferError {
 
     /// Whether nothing else will go well either.
     pub fn is_final(&self) -> bool {
-        matches!(self, TransferError::Refused { status: 405, .. })
+        matches!(
+            self,
+            TransferError::Gone { .. } | TransferError::Refused { status: 405, .. }
+        )
     }
 
     /// For how long the other end wants to be left alone.

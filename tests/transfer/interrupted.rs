@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use serde_json::{Value, json};
 
 use crate::client::{IMAGE, Registry, bytes, digest_of};
-use crate::place::{CONFIG, at, on, ran, text, write_layout};
+use crate::place::{CONFIG, at, failed, on, ran, text, write_layout};
 use crate::support::{drift, said, wait_for};
 
 /// Layers of an image that takes a while.
@@ -102,10 +102,14 @@ async fn a_server_that_is_killed_is_told_and_the_import_can_be_made_again() {
     let path = at(here, "layout");
     layout(&path, LAYERS, 4 << 20);
     let mut server = on(here, &[]).start();
-    let mut child = import(here, &path);
+    let mut command = drift();
+    command.args(["import", text(&path)]).current_dir(here);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
     wait_for("some of it", || (held(here) > 12 << 20).then_some(()));
     server.kill();
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let output = child.wait_with_output().unwrap();
+    failed(&output, 1, "the server does not run any more");
     drop(server);
     verify(here);
     let server = Registry::on(on(here, &[]).start());

@@ -22,10 +22,15 @@ pub struct SocketExchange {
 impl Exchange for SocketExchange {
     async fn ask(&self, mut request: Request) -> Result<Response, ExchangeError> {
         let broken = |error: &(dyn std::error::Error + 'static)| {
-            ExchangeError(format!("{}: {}", self.path.display(), causes(error)))
+            ExchangeError::Broken(format!("{}: {}", self.path.display(), causes(error)))
         };
         let stream = UnixStream::connect(&self.path).await;
-        let stream = stream.map_err(|error| broken(&error))?;
+        let stream = stream.map_err(|error| {
+            let path = self.path.display();
+            ExchangeError::Gone(format!(
+                "the server does not run any more ({path}: {error})"
+            ))
+        })?;
         let made = http1::handshake::<_, Body>(TokioIo::new(stream)).await;
         let (mut sender, connection) = made.map_err(|error| broken(&error))?;
         tokio::spawn(async move {

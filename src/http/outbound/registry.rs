@@ -76,6 +76,6 @@ impl OutboundRegistry {
 impl Exchange for OutboundRegistry {
     async fn ask(&self, request: Request) -> Result<Response, ExchangeError> {
         let sent = self.send(request).await;
-        sent.map_err(|error| ExchangeError(causes(&error)))
+        sent.map_err(|error| ExchangeError::Broken(causes(&error)))
     }
 }

@@ -10,7 +10,7 @@ use url::Url;
 use super::RegistryEnd;
 use crate::http::exchange::http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER};
 use crate::http::exchange::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use crate::http::exchange::{Body, Request, Response};
+use crate::http::exchange::{Body, ExchangeError, Request, Response};
 use crate::transfer::error::TransferError;
 
 /// The most of a refusal that is read and shown, in bytes and characters.
@@ -142,7 +142,13 @@ impl RegistryEnd {
             .map_err(|_| TransferError::Unusable(format!("{url} cannot be asked: it is no URI")))?;
         request.headers_mut().extend(ask.headers);
         let sent = self.exchange.ask(request).await;
-        sent.map_err(|error| self.broken(error.to_string()))
+        sent.map_err(|error| match error {
+            ExchangeError::Broken(reason) => self.broken(reason),
+            ExchangeError::Gone(reason) => TransferError::Gone {
+                end: self.name.clone(),
+                reason,
+            },
+        })
     }
 
     /// Asks as whoever the registry wants us to be, and gives any answer.
