@@ -33,6 +33,7 @@ class Daemon:
 
     def __init__(self, name, command, probe, **options):
         self.log = LOGS / f"{name}.log"
+        LOGS.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as out:
             self.process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=out, **options)
         deadline = time.monotonic() + 60
