@@ -1,7 +1,9 @@
 """The files of layers and images: what is listed and opened, of which layers, to whom, and at what cost."""
 
+import contextlib
 import json
 import re
+import socket
 import tarfile
 import urllib.parse
 
@@ -190,3 +192,56 @@ def test_a_repository_that_lacks_the_layers_shows_nothing_that_was_seen_elsewher
         status, said = api(registry, "/files", repository="lacks/it", **image)
         assert status == 200 and "secret" not in json.dumps(said["files"]), said
         assert api(registry, "/files", repository="lacks/it", layer=digests[0], **image)[0] == 404
+
+
+@pytest.fixture(scope="module")
+def long():
+    """A registry with two layers that take as long as a request may, and one that takes no time."""
+    with PageRegistry("files-long") as registry:
+        endless = [("gzip", layers.endless(15 << 30, seed)) for seed in (1, 2)]
+        _, digests = layers.push(registry, "files/long", "v1", *endless, layers.gzipped(("a", b"x")))
+        yield registry, digests
+
+
+@contextlib.contextmanager
+def listing(registry, digest):
+    """Somebody who has asked for the files of a layer by HTTP/2, and waits; gone at the end. Of a client of HTTP/1.1
+    that closes its end the server cannot know whether it waits for the answer still."""
+    path = "/api/v1/files" + query(repository="files/long", reference="v1", layer=digest)
+    # GET and http of the static table, then a path and an authority in so many letters (RFC 7541, 5.1 and 6.2.2).
+    assert len(path) >= 127
+    host = registry.host.encode()
+    fields = b"\x82\x86\x04\x7f" + varint(len(path) - 127) + path.encode() + b"\x01" + bytes([len(host)]) + host
+    with socket.create_connection(("127.0.0.1", registry.page_port), timeout=60) as asking:
+        # No settings, and one stream that ends with its head (RFC 9113, 3.4 and 6.2).
+        asking.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 0x5, 1, fields))
+        yield
+
+
+def frame(kind, flags, stream, payload):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def varint(number):
+    """The rest of a number that its prefix has no room for."""
+    return bytes([number]) if number < 128 else bytes([number % 128 | 128]) + varint(number // 128)
+
+
+def test_two_layers_at_once_are_looked_into_and_whoever_leaves_makes_room(long):
+    registry, (one, other, small) = long
+    at = {"repository": "files/long", "reference": "v1"}
+    with listing(registry, one), listing(registry, other):
+        status, headers, said = registry.send("GET", f"{registry.page}/api/v1/files{query(layer=small, **at)}")
+        assert status == 429, said
+        assert int(headers["Retry-After"]) > 0 and json.loads(said)["errors"][0]["code"] == "TOOMANYREQUESTS"
+    # Both have left, and what was done for them has ended: nobody waits for the rest of its time.
+    status, said = api(registry, "/files", layer=small, **at)
+    assert status == 200 and [file["name"] for file in said["files"]] == ["a"], said
+
+
+def test_a_layer_that_takes_too_long_is_shown_as_far_as_it_was_read(long):
+    registry, (one, _, _) = long
+    status, said = api(registry, "/files", repository="files/long", reference="v1", layer=one)
+    assert status == 200 and [file["name"] for file in said["files"]] == ["endless"]
+    # A machine that is fast enough meets the end of what there is.
+    assert "took more than 20 s" in said["notices"][0] or "cannot be read any further" in said["notices"][0], said

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import random
 import tarfile
 import zlib
 
@@ -45,6 +46,25 @@ def bomb(size):
     zeros = bytes(1 << 20)
     packed += [packer.compress(zeros) for _ in range(size >> 20)]
     return b"".join(packed) + packer.flush()
+
+
+def endless(size, seed):
+    """A gzip that takes long to read and breaks no other bound: a tar of a file of `size` bytes, in which 8 KiB in
+    1.5 MiB do not compress. It does not end, as nobody reads so far."""
+    entry = tarfile.TarInfo("endless")
+    entry.size = size
+    piece = random.Random(seed).randbytes(8 << 10) + bytes(1504 << 10)
+
+    def flushed(data):
+        # Up to the limit of a byte, and without regard to what comes before: pieces can be repeated.
+        packer = zlib.compressobj(6, wbits=-15)
+        return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
+
+    packed = flushed(piece)
+    head = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + flushed(entry.tobuf(tarfile.GNU_FORMAT))
+    data = head + packed * (size // len(piece))
+    assert size < 190 * len(data)
+    return data
 
 
 def push(registry, repository, tag, *layers, **headers):
