@@ -4,6 +4,7 @@ mod options;
 mod s3;
 mod service;
 pub mod stopped;
+mod telemetry;
 mod ui;
 
 use std::io;
@@ -26,6 +27,7 @@ use crate::http::{self, Api, Limits, Metrics};
 use crate::registry::Registry;
 use crate::registry::check::{Depth, Repairs};
 use crate::registry::scrub::scrub;
+use crate::telemetry::{Figures, Traces};
 
 pub use options::{engine_options, verify_options};
 
@@ -111,17 +113,38 @@ pub async fn create_drift_app_with_ghostbay_storage(
     Ok(http::embeddable(layers.api(&config, Arc::default())))
 }
 
+/// The traces that the configuration asks for. They begin where a subscriber takes their layer.
+pub fn traces(config: &Config) -> Option<Traces> {
+    options::telemetry_options(config).map(|options| Traces::new(&options))
+}
+
 /// Serves until SIGTERM or SIGINT. An error is one of the start, and says what to do.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    let storage = open(&config).await?;
-    let served = serve(&config, storage.clone()).await;
-    storage.close().await;
+pub async fn run(config: Config, traces: Option<Traces>) -> anyhow::Result<()> {
+    let figures = traces.as_ref().map(Traces::figures);
+    let exporting = traces.map(|traces| telemetry::export(&config, traces));
+    let exporting = exporting.transpose()?.flatten();
+    let served = serve_store(&config, figures).await;
+    // What the last requests, and the end of the store, were made of is sent as well.
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
+    }
     served?;
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<()> {
+async fn serve_store(config: &Config, traces: Option<Arc<Figures>>) -> anyhow::Result<()> {
+    let storage = open(config).await?;
+    let served = serve(config, storage.clone(), traces).await;
+    storage.close().await;
+    served
+}
+
+async fn serve(
+    config: &Config,
+    storage: LocalStorageEngine,
+    traces: Option<Arc<Figures>>,
+) -> anyhow::Result<()> {
     let authority = Arc::new(authority(config, &storage)?);
     let auth = match config.auth.is_enabled() {
         true => {
@@ -147,7 +170,8 @@ async fn serve(config: &Config, storage: LocalStorageEngine) -> anyhow::Result<(
     let s3_listener = s3::bind(config)?;
     let ui_listener = ui::bind(config)?;
     let tls = tls(config)?;
-    let options = options::transport_options(&config.server, tls.clone());
+    let metrics = Arc::new(Metrics::new(traces));
+    let options = options::transport_options(&config.server, tls.clone(), metrics);
     let admin = admin_socket(config);
     let layers = Layers {
         registry: registry(config, storage.clone()),

@@ -26,8 +26,11 @@ pub mod range;
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod s3;
+pub mod spans;
 #[cfg(feature = "layers")]
 pub mod tar;
+#[cfg(feature = "server")]
+pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod transfer;
 #[cfg(feature = "server")]

@@ -16,6 +16,14 @@ const LAYERS: &[Layer] = &[
         may_import: &[],
     },
     Layer {
+        modules: &["spans"],
+        may_import: &[],
+    },
+    Layer {
+        modules: &["telemetry"],
+        may_import: &["spans"],
+    },
+    Layer {
         modules: &["tar"],
         may_import: &[],
     },
@@ -29,7 +37,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         modules: &["ghostbay"],
-        may_import: &["digest", "range", "migrations"],
+        may_import: &["digest", "range", "spans", "migrations"],
     },
     Layer {
         modules: &["migrations"],
@@ -37,7 +45,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         modules: &["registry"],
-        may_import: &["ghostbay", "digest", "range", "oci"],
+        may_import: &["ghostbay", "digest", "range", "spans", "oci"],
     },
     Layer {
         modules: &["auth"],
@@ -54,6 +62,8 @@ const LAYERS: &[Layer] = &[
             "registry",
             "auth",
             "oci",
+            "telemetry",
+            "spans",
             "digest",
             "range",
             "ghostbay::admin",
@@ -75,6 +85,7 @@ const LAYERS: &[Layer] = &[
             "registry",
             "auth",
             "oci",
+            "spans",
             "digest",
             "range",
             "ghostbay::engine",
@@ -92,6 +103,7 @@ const LAYERS: &[Layer] = &[
             "registry",
             "auth",
             "oci",
+            "spans",
             "digest",
             "ghostbay::admin",
             "ghostbay::engine",
@@ -140,6 +152,8 @@ const LAYERS: &[Layer] = &[
             "management",
             "registry",
             "s3",
+            "spans",
+            "telemetry",
             "transfer",
             "ui",
         ],
@@ -165,6 +179,11 @@ const HELD: &[(&str, &[&str])] = &[
     ("tar", &["tar.rs", "transfer/tar"]),
     ("flate2", &["layers"]),
     ("http_auth", &["transfer/registry"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_proto", &["telemetry"]),
+    ("prost", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry"]),
 ];
 
 /// Modules that do no I/O at all.

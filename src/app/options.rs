@@ -12,17 +12,18 @@ use crate::ghostbay::EngineOptions;
 use crate::ghostbay::full_copy::KEYS_DIRECTORY;
 use crate::ghostbay::room::MinFree;
 use crate::ghostbay::schedule::Schedule;
-use crate::http::outbound::{Outbound, OutboundOptions};
+use crate::http::outbound::{CollectorOptions, Outbound, OutboundOptions};
 use crate::http::transport::{
     Clients, SiteLimit, Timeouts, Tls, TlsFiles, TransportOptions, connections_possible,
 };
-use crate::http::{OriginOptions, RequestLimits};
+use crate::http::{Metrics, OriginOptions, RequestLimits};
 use crate::registry::check::{Depth, Repairs, VerifyOptions};
 use crate::registry::scrub::ScrubOptions;
 use crate::registry::{
     GcOptions, ImmutableRule, ImmutableTags, MissingReferences, QuotaRule, Quotas, RegistryOptions,
     Retention, RetentionRule,
 };
+use crate::telemetry::TelemetryOptions;
 
 /// How the configuration has the store kept.
 pub fn engine_options(config: &Config) -> EngineOptions {
@@ -197,8 +198,33 @@ pub(super) fn tls_files(config: &Config) -> Option<TlsFiles> {
     Some(TlsFiles { cert, key, clients })
 }
 
+/// How traces are made; `None`: there are to be none.
+pub(super) fn telemetry_options(config: &Config) -> Option<TelemetryOptions> {
+    let telemetry = &config.telemetry;
+    let is_on = telemetry.otlp_endpoint.is_some() && telemetry.sample_ratio > 0.0;
+    is_on.then(|| TelemetryOptions {
+        service_name: telemetry.service_name.clone(),
+        sample_ratio: telemetry.sample_ratio,
+    })
+}
+
+/// Where they are sent.
+pub(super) fn collector(config: &Config) -> Option<CollectorOptions> {
+    let telemetry = &config.telemetry;
+    let url = telemetry.otlp_endpoint.clone()?;
+    Some(CollectorOptions {
+        url,
+        headers: telemetry.headers.clone(),
+        ca: telemetry.ca.clone(),
+    })
+}
+
 /// How connections are taken.
-pub(super) fn transport_options(server: &ServerConfig, tls: Option<Arc<Tls>>) -> TransportOptions {
+pub(super) fn transport_options(
+    server: &ServerConfig,
+    tls: Option<Arc<Tls>>,
+    metrics: Arc<Metrics>,
+) -> TransportOptions {
     let connections_max = connections_possible(server.connections_max);
     if connections_max < server.connections_max {
         tracing::warn!(
@@ -214,7 +240,7 @@ pub(super) fn transport_options(server: &ServerConfig, tls: Option<Arc<Tls>>) ->
             most: server.connections_by_address,
             exempt: server.trusted_proxies.clone(),
         },
-        metrics: Arc::default(),
+        metrics,
         timeouts: Timeouts {
             header: server.header_timeout,
             idle: server.idle_timeout,

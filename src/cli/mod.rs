@@ -30,6 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::app;
 use crate::config::Config;
 use crate::http::error::causes;
 
@@ -208,9 +209,15 @@ impl Cli {
             _ => {}
         }
         let config = Config::load(self.config.as_deref())?;
-        logging::begin(config.logging.format)?;
-        match self.command.unwrap_or_default() {
-            Command::Serve => serve::run(config)?,
+        let command = self.command.unwrap_or_default();
+        // Commands are asked by people, who see what they take.
+        let traces = match command {
+            Command::Serve => app::traces(&config),
+            _ => None,
+        };
+        logging::begin(config.logging.format, traces.as_ref())?;
+        match command {
+            Command::Serve => serve::run(config, traces)?,
             Command::Rebuild { salvage: false } => rebuild::run(&config)?,
             Command::Rebuild { salvage: true } => rebuild::run_salvage(&config)?,
             Command::Migrate { dry_run } => migrate::run(&config, dry_run)?,

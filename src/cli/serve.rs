@@ -3,8 +3,9 @@
 use super::reach;
 use crate::app;
 use crate::config::Config;
+use crate::telemetry::Traces;
 
 /// Runs the server on a runtime of its own.
-pub fn run(config: Config) -> anyhow::Result<()> {
-    reach::block_on(app::run(config))
+pub fn run(config: Config, traces: Option<Traces>) -> anyhow::Result<()> {
+    reach::block_on(app::run(config, traces))
 }

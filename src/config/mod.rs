@@ -23,6 +23,7 @@ mod s3;
 mod scalar;
 mod server;
 mod storage;
+mod telemetry;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ pub use s3::{LifecycleConfig, S3Config};
 pub use scalar::Share;
 pub use server::ServerConfig;
 pub use storage::{Backend, StorageConfig};
+pub use telemetry::TelemetryConfig;
 pub use tls::TlsConfig;
 
 /// The file that is read when none is named and it exists.
@@ -79,6 +81,8 @@ pub struct Config {
     pub gc: GcConfig,
     /// `[backup]`: copies of the index on a schedule.
     pub backup: BackupConfig,
+    /// `[telemetry]`: traces for a collector.
+    pub telemetry: TelemetryConfig,
     /// `[logging]`: how the log is written.
     pub logging: LoggingConfig,
 }
@@ -131,6 +135,7 @@ impl Config {
         self.gc.check()?;
         self.s3.check(&self.server, &self.storage.bucket)?;
         self.audit.check()?;
+        self.telemetry.check()?;
         self.auth.check(&self.server)
     }
 }

@@ -57,6 +57,43 @@ impl Visitor<'_> for Whole {
     }
 }
 
+/// Reads a part of a whole: `0.1`, `1` or `"0.1"`, from 0 to 1.
+pub fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    deserializer.deserialize_any(Ratio)
+}
+
+struct Ratio;
+
+impl Visitor<'_> for Ratio {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number from 0 to 1, such as 0.1")
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<f64, E> {
+        match (0.0..=1.0).contains(&number) {
+            true => Ok(number),
+            false => Err(E::invalid_value(Unexpected::Float(number), &self)),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<f64, E> {
+        self.visit_f64(number as f64)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<f64, E> {
+        self.visit_f64(number as f64)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<f64, E> {
+        match text.parse() {
+            Ok(number) => self.visit_f64(number),
+            Err(_) => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+}
+
 /// Reads a switch: `true`, `false`, or one of these words as text. Nothing else counts, so
 /// that no slip of the pen turns a login off.
 pub fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

@@ -22,6 +22,7 @@ use super::pack::writer::BodyWriter;
 use super::pack::{PackSpace, SmallBody};
 use super::room::Gauge;
 use crate::digest::Digest;
+use crate::spans::span;
 
 /// Frames that wait for a worker at most; what a client sends beyond them waits in its socket.
 const FRAMES_MAX: usize = 8;
@@ -193,7 +194,9 @@ impl Ingest {
         let (frames, mut queue) = mpsc::channel(FRAMES_MAX);
         let (catalog, gauge) = (self.catalog.clone(), self.gauge.clone());
         let space = self.space.clone();
+        let write = span!("write");
         let worker = blocking(move || {
+            let _write = write.entered();
             let _permit = permit;
             let (owner, position) = receiver.place();
             let writer = BodyWriter::new(space, owner, position, announced);

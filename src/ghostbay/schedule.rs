@@ -10,6 +10,7 @@ use super::background;
 use super::backup_file::{BackupFile, UNFINISHED_SUFFIX};
 use super::clock::now_ms;
 use super::local::LocalStorageEngine;
+use crate::spans::{self, job};
 
 /// What the names of scheduled backups begin with; the time in milliseconds since 1970 follows.
 const NAME_PREFIX: &str = "drift-";
@@ -46,6 +47,7 @@ impl Schedule {
                 () = figures.asked.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
+            let job = job!("backup");
             let (schedule, store) = (self.clone(), storage.clone());
             let taken = background::run("backup", move || schedule.take(&store)).await;
             wait = match taken.map_err(anyhow::Error::from).flatten() {
@@ -57,6 +59,7 @@ impl Schedule {
                 }
                 Err(error) => {
                     figures.failed.add(1);
+                    spans::failed(&job);
                     tracing::error!(to = %self.to.display(), "THE SCHEDULED BACKUP FAILED: {error:#}");
                     self.every.min(AGAIN)
                 }

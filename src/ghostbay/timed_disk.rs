@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use super::disk::{Disk, DiskFile, Room, SyncPoint};
 use super::error::StorageError;
-use super::figures::Syncs;
+use super::figures::{Synced, Syncs};
+use crate::spans::span;
 
 /// A disk, and what its syncs took.
 pub struct TimedDisk {
@@ -30,6 +31,7 @@ impl TimedDisk {
 }
 
 fn timed<T>(syncs: &Syncs, point: SyncPoint, sync: impl FnOnce() -> T) -> T {
+    let _sync = span!("fsync", drift.file = Synced::from(point).as_str()).entered();
     let began = Instant::now();
     let synced = sync();
     syncs.of(point.into()).observe_time(began.elapsed());

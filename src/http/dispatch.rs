@@ -8,9 +8,11 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use tracing::Instrument;
 
 use crate::auth::policy::Reason;
 use crate::auth::{AuthError, ClientCertificate, Identity};
+use crate::spans::span;
 
 use super::admin::Operator;
 use super::audit::{Trail, Watch};
@@ -224,7 +226,8 @@ async fn caller(
             None => api.auth.check(None, from).await?,
         },
         (Some(Ok(text)), None) => {
-            let checked = api.auth.check(Some(text), from).await;
+            let check = api.auth.check(Some(text), from);
+            let checked = check.instrument(span!("authenticate")).await;
             api.metrics.login(checked.is_ok());
             checked.inspect_err(|error| trail.failed(Some(text), *error))?
         }

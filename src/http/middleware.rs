@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::error::ApiError;
 use super::metrics::Metrics;
 use super::router::{Route, RouteError};
+use super::trace::{Asked, RequestSpan};
 use super::transport::Peer;
 
 /// The header that names a request in its answer, as the log does.
@@ -92,8 +93,9 @@ async fn observe(
             bytes: received,
         })
     });
-    let span = tracing::info_span!("request", %id);
-    let mut response = AssertUnwindSafe(next.run(request).instrument(span.clone()))
+    let span = tracing::info_span!("request", %id, trace_id = record.trace.trace_id);
+    let work = next.run(request).instrument(record.trace.span());
+    let mut response = AssertUnwindSafe(work.instrument(span.clone()))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
@@ -154,6 +156,7 @@ struct Record {
     received: Arc<AtomicU64>,
     sent: u64,
     ended: bool,
+    trace: RequestSpan,
 }
 
 impl Record {
@@ -167,21 +170,36 @@ impl Record {
     ) -> Self {
         // The path alone: a query can hold what is nobody's business.
         let path = request.uri().path();
+        let path: String = path.chars().take(PATH_CHARS_MAX).collect();
+        let repository = route.and_then(|route| Some(route.repository()?.to_string()));
+        let is_probe = route.is_some_and(Route::is_probe);
+        let label = match surface {
+            Surface::Registry => route.map_or("none", Route::kind),
+            Surface::S3 => "s3",
+            Surface::Page => "page",
+        };
+        let asked = Asked {
+            id,
+            route: label,
+            path: &path,
+            repository: repository.as_deref(),
+        };
         Record {
             id,
             began: Instant::now(),
             peer: request.extensions().get().copied(),
             method: request.method().clone(),
-            path: path.chars().take(PATH_CHARS_MAX).collect(),
-            repository: route.and_then(|route| Some(route.repository()?.to_string())),
+            // A probe every second would be most of the traces as well.
+            trace: match is_probe {
+                true => RequestSpan::none(),
+                false => RequestSpan::begin(request, &asked),
+            },
+            path,
+            repository,
             digest: route.and_then(|route| Some(route.digest()?.to_string())),
             who: None,
-            is_probe: route.is_some_and(Route::is_probe),
-            route: match surface {
-                Surface::Registry => route.map_or("none", Route::kind),
-                Surface::S3 => "s3",
-                Surface::Page => "page",
-            },
+            is_probe,
+            route: label,
             metrics,
             status: None,
             received,
@@ -192,6 +210,8 @@ impl Record {
 
     fn answered(&mut self, response: &Response) {
         self.status = Some(response.status());
+        let has_body = self.method != Method::HEAD && !response.body().is_end_stream();
+        self.trace.answered(response.status(), has_body);
         if let Some(limit) = response.extensions().get() {
             self.metrics.refused(*limit);
         }
@@ -214,10 +234,12 @@ impl Drop for Record {
         self.metrics
             .request(self.route, &self.method, self.status, took);
         self.metrics.bytes(received, self.sent);
+        self.trace.end(received, self.sent, !self.ended);
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
                     id = %self.id,
+                    trace_id = self.trace.trace_id,
                     peer = self.peer.map(|peer| tracing::field::display(peer.0)),
                     method = %self.method,
                     path = self.path,
@@ -293,7 +315,11 @@ impl HttpBody for Logged {
                 self.record.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
             Some(Err(error)) => {
-                tracing::error!(id = %self.record.id, "answer broke off: {error:#}");
+                tracing::error!(
+                    id = %self.record.id,
+                    trace_id = self.record.trace.trace_id,
+                    "answer broke off: {error:#}"
+                );
             }
             None => self.record.ended = true,
         }

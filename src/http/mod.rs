@@ -5,7 +5,7 @@
 //! * `limits` counts the requests of a client
 //! * `audit` gathers what the audit log is told of a request
 //! * [`metrics`] counts what happens; `/metrics` shows it
-//! * `middleware` gives each request its id and its line in the log
+//! * `middleware` gives each request its id and its line in the log; `trace` its span
 //! * [`error`] is the only place where an error gets a status
 //! * [`exchange`] is the API from the side of who asks
 //! * [`outbound`] asks hosts elsewhere
@@ -28,6 +28,7 @@ pub mod outbound;
 pub mod query;
 pub mod router;
 mod token;
+mod trace;
 pub mod transport;
 mod v2;
 

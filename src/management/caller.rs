@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tracing::Instrument;
 
 use super::Management;
 use crate::auth::policy::Reason;
@@ -15,6 +16,7 @@ use crate::http::error::ApiError;
 use crate::http::metrics::Limit;
 use crate::http::transport::Peer;
 use crate::oci::{ErrorCode, RepositoryName};
+use crate::spans::span;
 
 /// The name of the page's cookie where it came by TLS: browsers keep such a name to TLS, to this host, and
 /// to the whole of it (RFC 6265bis, "The `__Host-` Prefix").
@@ -60,7 +62,8 @@ impl Caller {
                 None => management.stranger(request).await?,
             },
             (Some(Ok(text)), None) => {
-                let checked = api.auth.check(Some(text), from).await;
+                let check = api.auth.check(Some(text), from);
+                let checked = check.instrument(span!("authenticate")).await;
                 api.metrics.login(checked.is_ok());
                 checked?
             }

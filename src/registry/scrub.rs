@@ -11,6 +11,7 @@ use super::check::{CheckError, Damage, Report, VerifyOptions, verify};
 use super::figures::{Figures, ScrubFigures};
 use crate::ghostbay::check::BYTES_PHASE;
 use crate::ghostbay::{LocalStorageEngine, background};
+use crate::spans::{self, job};
 
 /// How the scrub goes.
 #[derive(Clone, Debug)]
@@ -43,12 +44,15 @@ pub async fn scrub(
         let (storage, verify, stopped) = (storage.clone(), verify.clone(), stop.clone());
         let seen = figures.clone();
         figures.scrub.began();
+        let job = job!("scrub");
         let pass = background::run("scrub", move || {
             pass(&storage, &seen.scrub, &verify, &stopped);
         });
         if let Err(error) = pass.await {
+            spans::failed(&job);
             tracing::error!(%error, "a scrub of the store failed");
         }
+        drop(job);
         figures.scrub.began_ms.set(0);
         tokio::select! {
             () = stop.cancelled() => return,

@@ -15,6 +15,7 @@ use futures::TryStreamExt;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use tracing::Instrument;
 
 use super::audit;
 use super::caller::Caller;
@@ -30,6 +31,7 @@ use crate::http::body::content_length;
 use crate::http::metrics::Limit;
 use crate::http::transport::Peer;
 use crate::http::{Limits, Metrics, OriginOptions, Surface, observed};
+use crate::spans::span;
 
 /// What the content of a body is said to be that comes in pieces nobody signed.
 const UNSIGNED_PIECES: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
@@ -212,7 +214,13 @@ impl Endpoint {
         };
         let body = s3s::Body::http_body_unsync(body);
         let request = axum::http::Request::from_parts(parts, body);
-        let answered = self.service.call(request).await;
+        let operation = span!("s3", rpc.method = tracing::field::Empty);
+        let answered = self
+            .service
+            .call(request)
+            .instrument(operation.clone())
+            .await;
+        operation.record("rpc.method", caller.noted().operation);
         // `s3s` takes what is wrong with a body in XML for an error of its own.
         if let Some(error) = outcome.and_then(|outcome| outcome.error()) {
             return refusal(error);

@@ -140,6 +140,26 @@ fn values_of_the_wrong_kind_are_named_with_their_place() {
             vec!["[s3] lifecycle", "tmp", "above 0"],
         ),
         (
+            "[telemetry]\notlp_endpoint = \"localhost:4318\"\n",
+            &[],
+            vec!["[telemetry] otlp_endpoint", "http nor https"],
+        ),
+        (
+            "[telemetry]\nsample_ratio = 1.5\n",
+            &[],
+            vec!["[telemetry] sample_ratio", "1.5", "from 0 to 1"],
+        ),
+        (
+            "[telemetry]\nservice_name = \" \"\n",
+            &[],
+            vec!["[telemetry] service_name", "empty"],
+        ),
+        (
+            "",
+            &[("DRIFT_TELEMETRY_SAMPLE_RATIO", "half")],
+            vec!["DRIFT_TELEMETRY_SAMPLE_RATIO", "half", "from 0 to 1"],
+        ),
+        (
             "",
             &[("DRIFT_QUOTA_RULES", "many")],
             vec!["DRIFT_QUOTA_RULES"],
@@ -160,6 +180,24 @@ fn values_of_the_wrong_kind_are_named_with_their_place() {
             assert!(message.contains(word), "{message:?} does not name {word:?}");
         }
     }
+}
+
+#[test]
+fn a_secret_of_a_collector_is_not_said_again() {
+    for (key, value) in [
+        ("otlp_endpoint", "https://me:s3cret@collector.example.com"),
+        ("otlp_endpoint", "https://collector.example.com/?key=s3cret"),
+        ("headers", "api key=s3cret"),
+        ("headers", "s3cret"),
+    ] {
+        let message = refusal(&format!("[telemetry]\n{key} = \"{value}\"\n"), &[]);
+        assert!(
+            message.contains(key) && !message.contains("s3cret"),
+            "{message}"
+        );
+    }
+    let config = read("[telemetry]\nheaders = \"api-key=s3cret\"\n", &[]).unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
 }
 
 #[test]

@@ -29,6 +29,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use tracing::Instrument;
+
 pub use codec::Value;
 pub use committer::{CommitListener, ReadCatalog, SmallBodies};
 #[cfg(test)]
@@ -44,6 +46,7 @@ use index::Index;
 use super::disk::Disk;
 use super::figures::Commits;
 use super::pack::{Extent, SmallBody};
+use crate::spans::span;
 use redb_map::RedbMap;
 
 /// An index that is looked at and stays as it is to the byte, whatever a start would mend.
@@ -198,8 +201,10 @@ impl Catalog {
         T: Send + 'static,
         E: From<CatalogError> + Send + 'static,
     {
+        let commit = span!("commit");
         let answer = self.submit(None, move |transaction, _| operation(transaction));
-        answer.await.unwrap_or(Err(CatalogError::Closed))?
+        let answer = answer.instrument(commit).await;
+        answer.unwrap_or(Err(CatalogError::Closed))?
     }
 
     /// As [`Catalog::transact`], for a small body that is to be durable before the rows that name
@@ -210,11 +215,13 @@ impl Catalog {
         T: Send + 'static,
         E: From<CatalogError> + Send + 'static,
     {
+        let commit = span!("commit", drift.body_bytes = body.bytes.len() as i64);
         let answer = self.submit(Some(body), move |transaction, extent| match extent {
             Some(extent) => operation(transaction, extent),
             None => Err(CatalogError::Closed.into()),
         });
-        answer.await.unwrap_or(Err(CatalogError::Closed))?
+        let answer = answer.instrument(commit).await;
+        answer.unwrap_or(Err(CatalogError::Closed))?
     }
 
     /// As [`Catalog::transact`], for a thread that may block. The outer error says that the
@@ -226,6 +233,7 @@ impl Catalog {
         T: Send + 'static,
         E: Send + 'static,
     {
+        let _commit = span!("commit").entered();
         self.submit(None, move |transaction, _| operation(transaction))
             .blocking_recv()
             .unwrap_or(Err(CatalogError::Closed))

@@ -31,6 +31,7 @@ use super::pack::accounts::PACKS;
 use super::pack::{Extent, PackId, PackSpace};
 use super::pinned::pinned;
 use super::room::Gauge;
+use crate::spans::{self, job};
 
 use copy::{Copied, Copier, Moved};
 use plan::{Decision, Figures, Plan, plan};
@@ -397,6 +398,7 @@ pub async fn run_every(
             () = stop.cancelled() => return,
             () = tokio::time::sleep(interval) => {}
         }
+        let job = job!("compaction");
         let compacting = storage.compact(bytes_per_second);
         let compacted = tokio::select! {
             // What runs sees it when the store is closed.
@@ -411,7 +413,10 @@ pub async fn run_every(
                 "rewrote packs of which little was left alive"
             ),
             Ok(_) => {}
-            Err(error) => tracing::error!(%error, "a compaction failed"),
+            Err(error) => {
+                spans::failed(&job);
+                tracing::error!(%error, "a compaction failed");
+            }
         }
     }
 }

@@ -74,8 +74,8 @@ impl RequestLabels {
     }
 }
 
-/// A client can make methods up.
-fn method_of(method: &Method) -> &'static str {
+/// The method by its name, or `other`: a client can make methods up.
+pub fn method_of(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

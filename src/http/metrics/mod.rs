@@ -1,6 +1,6 @@
 //! Figures of the running server, in the text form that Prometheus reads (OpenMetrics 1.0).
 //!
-//! * `labels`: what they are told apart by; `store`, `process`: what is looked at when it is asked for
+//! * `labels`: what they are told apart by; `store`, `process`, `traces`: what is looked at when it is asked for
 //! * `endpoint`: who may read them
 //!
 //! No label takes its values from what clients send: a client can make figures grow, never their number.
@@ -9,7 +9,9 @@ mod endpoint;
 mod labels;
 mod process;
 mod store;
+mod traces;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -22,11 +24,14 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::registry::Registry as Rules;
+use crate::telemetry::Figures;
 
 pub(super) use endpoint::get;
 pub use labels::Limit;
+pub(super) use labels::method_of;
 use labels::{LimitLabels, LoginLabels, RequestLabels, RouteLabels};
 use store::StoreCollector;
+use traces::TracesCollector;
 
 /// Upper bounds of the buckets of durations, in seconds: from a row of the index to a layer over a slow line.
 const DURATION_BOUNDS: [f64; 12] = [
@@ -75,6 +80,16 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// With the figures of traces, if there are any.
+    pub fn new(traces: Option<Arc<Figures>>) -> Self {
+        let mut metrics = Metrics::default();
+        if let Some(figures) = traces {
+            let collector = Box::new(TracesCollector(figures));
+            metrics.registry.register_collector(collector);
+        }
+        metrics
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register(

@@ -234,7 +234,7 @@ fn of_process(out: &mut Out<'_>, process: &ProcessFigures) -> fmt::Result {
 }
 
 /// Writes families of one figure each.
-struct Out<'a>(DescriptorEncoder<'a>);
+pub(super) struct Out<'a>(pub DescriptorEncoder<'a>);
 
 impl Out<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
@@ -249,7 +249,12 @@ impl Out<'_> {
         self.gauge(name, help, at_ms as f64 / 1000.0)
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
+    pub fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        value: impl EncodeCounterValue,
+    ) -> fmt::Result {
         let mut metric = self
             .0
             .encode_descriptor(name, help, None, MetricType::Counter)?;

@@ -3,13 +3,15 @@
 //!
 //! * `address`: which addresses are public; `resolver`: from a name to those that may be connected to
 //! * `trust`: whose certificates count; `client`: the one place where clients are made
-//! * `registry`: registries that an operator names, by rules of their own; `own`: our own listener
+//! * `registry`, `collector`: registries and collectors of traces that an operator names, by rules of their own;
+//!   `own`: our own listener
 //!
 //! No redirect is followed: it would be a URL of somebody else's choosing. No proxy of the environment is
 //! used: it would look names up itself, where nobody checks what comes of it.
 
 mod address;
 mod client;
+mod collector;
 mod own;
 mod registry;
 mod resolver;
@@ -29,6 +31,7 @@ use tokio_rustls::rustls;
 use super::error::causes;
 use crate::auth::issuers::{Fetch, FetchError, Fetched, HttpsUrl};
 
+pub use collector::{CollectorHeaders, CollectorOptions, CollectorUrl, OutboundCollector};
 pub use own::OwnListener;
 pub use registry::OutboundRegistry;
 use resolver::{NotPublic, Resolver};

@@ -48,6 +48,15 @@ pub fn tls(ca: Option<&Path>) -> Result<ClientConfig, OutboundError> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// TLS with nobody, where none is to be spoken.
+pub fn of_nobody() -> Result<ClientConfig, OutboundError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(OutboundError::Tls)?;
+    let nobody = RootCertStore::empty();
+    Ok(config.with_root_certificates(nobody).with_no_client_auth())
+}
+
 /// TLS with whoever is at the address, for what is no secret.
 pub fn of_anybody() -> Result<ClientConfig, OutboundError> {
     let config = ClientConfig::builder_with_provider(provider())

@@ -54,6 +54,7 @@ use super::leases::{LEASES_MAX, Leases};
 use super::{Registry, RegistryError};
 use crate::digest::Digest;
 use crate::ghostbay::now_ms;
+use crate::spans::{self, job};
 
 pub use report::{Act, Collected, Item};
 
@@ -186,6 +187,7 @@ impl Registry {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
+            let job = job!("gc");
             let (registry, stopped) = (self.clone(), stop.clone());
             let cycle = tokio::task::spawn_blocking(move || {
                 registry.collect(&stopped, &mut |item| tracing::debug!("{item}"))
@@ -193,12 +195,18 @@ impl Registry {
             match cycle.await {
                 Ok(Ok(collected)) if collected.is_nothing() => {}
                 Ok(Ok(collected)) => tracing::info!("collected {collected}"),
-                Ok(Err(error)) => tracing::warn!(
-                    "a collection broke off: {}",
-                    std::error::Error::source(&error)
-                        .map_or(error.to_string(), ToString::to_string)
-                ),
-                Err(error) => tracing::error!(%error, "a collection failed"),
+                Ok(Err(error)) => {
+                    spans::failed(&job);
+                    tracing::warn!(
+                        "a collection broke off: {}",
+                        std::error::Error::source(&error)
+                            .map_or(error.to_string(), ToString::to_string)
+                    );
+                }
+                Err(error) => {
+                    spans::failed(&job);
+                    tracing::error!(%error, "a collection failed");
+                }
             }
         }
     }
