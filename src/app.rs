@@ -23,7 +23,8 @@ use crate::ghostbay::admin::ADMIN_SOCKET;
 use crate::ghostbay::{abandoned, compact, reclaim};
 use crate::http::admin::{self, AdminApi, AdminSocket};
 use crate::http::transport::{self, ListenError, Listener, Tls};
-use crate::http::{self, Api, Limits, Metrics};
+use crate::http::{self, Api, Limits, Metrics, Surface, observed};
+use crate::management::{self, Management};
 use crate::registry::Registry;
 use crate::registry::check::{Depth, Repairs};
 use crate::registry::scrub::scrub;
@@ -79,12 +80,10 @@ impl Layers {
         }
     }
 
-    /// What an operator's commands are answered from.
-    fn admin_api(&self, config: &Config, authority: Arc<Authority>) -> AdminApi {
+    /// What commands alone are answered from.
+    fn admin_api(&self, config: &Config) -> AdminApi {
         AdminApi {
             storage: self.storage.clone(),
-            registry: self.registry.clone(),
-            authority,
             audit: self.audit.clone(),
             read_only: config.server.read_only,
             compact_rate: config.gc.compact_rate,
@@ -180,8 +179,8 @@ async fn serve(
         auth: Arc::new(auth),
     };
     let api = layers.api(config, options.metrics.clone());
-    let admin_api = layers.admin_api(config, authority.clone());
-    let operated = api.clone();
+    let management = Management::new(api.clone(), layers.storage.clone(), authority.clone());
+    let admin_routes = admin::router(layers.admin_api(config)).merge(operated(&management));
     let Layers {
         storage,
         registry,
@@ -205,15 +204,7 @@ async fn serve(
     };
     let serving_s3 = s3::serve(config, s3_listener, &api, &storage, &options, &stopping);
     let api_port = listener.address().port();
-    let serving_ui = ui::serve(
-        ui_listener,
-        api_port,
-        &api,
-        &storage,
-        &authority,
-        &options,
-        &stopping,
-    );
+    let serving_ui = ui::serve(ui_listener, api_port, management, &options, &stopping);
     let expiring_objects = s3::expire(config, storage.clone(), stopping.clone());
     let stopping_scrub = stopping.clone();
     let backups = scheduled(config, storage.clone(), stopping.clone());
@@ -247,8 +238,7 @@ async fn serve(
     let shutdown = options.shutdown;
     let operators = async {
         if let Some(socket) = admin {
-            let router = admin::router(admin_api, operated);
-            socket.serve(router, stopping, shutdown).await;
+            socket.serve(admin_routes, stopping, shutdown).await;
         }
     };
     let stopping_gc = stopping_scrub.clone();
@@ -291,6 +281,18 @@ async fn serve(
         audit.close().await;
     }
     Ok(())
+}
+
+/// The registry's API and the management API, as the operator is served them.
+fn operated(management: &Management) -> Router {
+    let metrics = || management.api.metrics.clone();
+    let registry = http::operated(management.api.clone());
+    let pages = management::router(management.clone());
+    observed(registry, metrics(), Surface::Registry).merge(observed(
+        pages,
+        metrics(),
+        Surface::Page,
+    ))
 }
 
 /// The log of who did what, if there is to be one.

@@ -1,10 +1,10 @@
-//! The registry of a stopped store, for an operator's command that asks it as a client would.
+//! The registry of a stopped store, for an operator's command that asks it as it asks a server.
 
 use std::sync::Arc;
 
 use axum::Extension;
 
-use super::{Layers, audit_log, open, registry};
+use super::{Layers, audit_log, authority, open, registry};
 use crate::audit::AuditLog;
 use crate::auth::AuthService;
 use crate::config::Config;
@@ -12,12 +12,13 @@ use crate::ghostbay::LocalStorageEngine;
 use crate::http;
 use crate::http::admin::Operator;
 use crate::http::exchange::InProcess;
+use crate::management::{self, Management};
 
 /// A store that this process holds. Its log of who did what goes on as the server's does.
 pub struct StoppedRegistry {
     storage: LocalStorageEngine,
     audit: Option<AuditLog>,
-    /// Asks the registry on it.
+    /// Asks the registry on it, and the management API.
     pub exchange: Arc<InProcess>,
 }
 
@@ -25,8 +26,10 @@ impl StoppedRegistry {
     /// Opens the store that the configuration names.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let storage = open(config).await?;
-        let audit = match audit_log(config, &storage) {
-            Ok(audit) => audit,
+        let opened = audit_log(config, &storage)
+            .and_then(|audit| Ok((audit, Arc::new(authority(config, &storage)?))));
+        let (audit, authority) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 storage.close().await;
                 return Err(error);
@@ -42,7 +45,9 @@ impl StoppedRegistry {
         let operator = Operator {
             uid: rustix::process::getuid().as_raw(),
         };
-        let router = http::operated(layers.api(config, Arc::default()));
+        let api = layers.api(config, Arc::default());
+        let managed = Management::new(api.clone(), layers.storage, authority);
+        let router = http::operated(api).merge(management::router(managed));
         Ok(StoppedRegistry {
             storage,
             audit,

@@ -1,15 +1,11 @@
 //! The page and the management API: a listener of their own, behind the limits of the other.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::explain;
-use crate::auth::Authority;
 use crate::config::Config;
-use crate::ghostbay::LocalStorageEngine;
-use crate::http::Api;
 use crate::http::transport::{Listener, TransportOptions};
 use crate::management::Management;
 use crate::ui::{self, Ui};
@@ -32,14 +28,12 @@ pub fn bind(config: &Config) -> anyhow::Result<Option<Listener>> {
 pub fn serve(
     listener: Option<Listener>,
     api_port: u16,
-    api: &Api,
-    storage: &Arc<LocalStorageEngine>,
-    authority: &Arc<Authority>,
+    management: Management,
     transport: &TransportOptions,
     stop: &CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
     let ui = Ui {
-        management: Management::new(api.clone(), storage.clone(), authority.clone()),
+        management,
         api_port,
     };
     let (transport, stop) = (transport.clone(), stop.clone().cancelled_owned());

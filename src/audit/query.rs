@@ -1,7 +1,5 @@
 //! Reading events back from the table, newest last, in bounded memory.
 
-use serde::{Deserialize, Serialize};
-
 use super::event::{Event, Verdict};
 use super::table::{self, AUDIT, EventNumber};
 use crate::ghostbay::catalog::{Catalog, CatalogError, Rows};
@@ -11,7 +9,7 @@ use crate::oci::Pattern;
 const CHUNK: u64 = 256;
 
 /// Which events are wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     /// None from before, in milliseconds since 1970.
     pub since_ms: Option<u64>,

@@ -12,15 +12,14 @@ use std::sync::{Arc, PoisonError};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
 
 use super::authority::{Authority, AuthorityError, now_ms};
-use super::command::{Answer, NewToken, create_token};
 use super::identity::{Principal, stamp_of};
 use super::initial::{make_keys_directory, write_secret};
 use super::name::Name;
 use super::policy::Actions;
 use super::secret;
+use super::token::NewToken;
 use crate::oci::Pattern;
 
 /// Name of the file, in the directory of keys, that the secrets are derived with.
@@ -82,7 +81,6 @@ pub fn id(random: &[u8; 32]) -> String {
 }
 
 /// An access key that is to be made.
-#[derive(Serialize, Deserialize)]
 pub struct NewAccessKey {
     /// Its name; without one it is named by its id.
     pub name: Option<Name>,
@@ -97,7 +95,6 @@ pub struct NewAccessKey {
 }
 
 /// An access key that was made.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessKeyMade {
     /// Its name.
     pub name: Name,
@@ -107,46 +104,40 @@ pub struct AccessKeyMade {
     pub secret_key: String,
 }
 
-impl std::fmt::Debug for AccessKeyMade {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AccessKeyMade({}, {})", self.name, self.access_key)
-    }
-}
-
-/// Makes an access key. What is kept of it is a random number, from which its secret is derived.
-pub(super) async fn create(
-    authority: &Authority,
-    asked: NewAccessKey,
-) -> Result<Answer, AuthorityError> {
-    let random = secret::bytes::<32>()?;
-    let id = id(&random);
-    let name = match asked.name {
-        Some(name) => name,
-        None => format!("s3-{}", id.to_ascii_lowercase())
-            .parse()
-            .map_err(|error| AuthorityError::Invalid(format!("{error}")))?,
-    };
-    // The key that secrets are derived with is durable before any row counts on it (ORDERING.md, O1).
-    // Where others counted on one that is gone, a new one would leave them void for good.
-    let may_make = authority.directory().access_keys.is_empty();
-    let secret_key = authority.access_root(may_make)?.derive(&name, &random);
-    let token = NewToken {
-        name: name.clone(),
-        secret: random,
-        owner: asked.owner,
-        actions: asked.actions,
-        repositories: asked.subjects,
-        expires_ms: asked.expires_ms,
-    };
-    create_token(authority, token, true).await?;
-    Ok(Answer::AccessKey(AccessKeyMade {
-        name,
-        access_key: id,
-        secret_key,
-    }))
-}
-
 impl Authority {
+    /// Makes an access key. What is kept of it is a random number, from which its secret is derived.
+    pub async fn create_access_key(
+        &self,
+        asked: NewAccessKey,
+    ) -> Result<AccessKeyMade, AuthorityError> {
+        let random = secret::bytes::<32>()?;
+        let id = id(&random);
+        let name = match asked.name {
+            Some(name) => name,
+            None => format!("s3-{}", id.to_ascii_lowercase())
+                .parse()
+                .map_err(|error| AuthorityError::Invalid(format!("{error}")))?,
+        };
+        // The key that secrets are derived with is durable before any row counts on it (ORDERING.md, O1).
+        // Where others counted on one that is gone, a new one would leave them void for good.
+        let may_make = self.directory().access_keys.is_empty();
+        let secret_key = self.access_root(may_make)?.derive(&name, &random);
+        let token = NewToken {
+            name: name.clone(),
+            secret: random,
+            owner: asked.owner,
+            actions: asked.actions,
+            repositories: asked.subjects,
+            expires_ms: asked.expires_ms,
+        };
+        self.put_token(token, true).await?;
+        Ok(AccessKeyMade {
+            name,
+            access_key: id,
+            secret_key,
+        })
+    }
+
     fn access_root(&self, may_make: bool) -> Result<Arc<AccessRoot>, AuthorityError> {
         let root = self.access_root.lock();
         // Held while the file is made, so that it is made once.

@@ -176,7 +176,7 @@ impl Authority {
     }
 
     /// Makes a new key to sign tokens with; those that older ones signed hold until they expire.
-    pub(super) fn rotate_key(&self) -> Result<String, AuthorityError> {
+    pub fn rotate_key(&self) -> Result<String, AuthorityError> {
         self.take_keys(Keyring::rotate(&self.options.keys))
     }
 

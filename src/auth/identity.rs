@@ -14,7 +14,7 @@ use super::scope::Scope;
 use crate::oci::RepositoryName;
 
 /// What logs and histories call the operator.
-const OPERATOR: &str = "operator";
+pub const OPERATOR: &str = "operator";
 
 /// Somebody whom the service has let in. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -10,15 +10,15 @@
 //! * [`issuers`]: others whose word counts, such as a CI; `vouched`: who comes by it
 //! * [`token`]: secrets for machines; [`access_key`]: those that requests are signed with; `bearer`, [`scope`], `keyring`: signed tokens of a few minutes
 //! * `initial`, `secret`: what is made up, and where it lies
-//! * [`command`]: what an operator may ask; [`tables`]: what is kept
+//! * [`accounts`], `rules`: making and changing them; [`tables`]: what is kept
 //!
 //! SECURITY.md says which test holds which of the cases that have broken other registries.
 
 pub mod access_key;
+pub mod accounts;
 mod authority;
 mod bearer;
 mod certificate;
-pub mod command;
 pub mod credentials;
 mod directory;
 pub mod htpasswd;
@@ -30,6 +30,7 @@ mod name;
 pub mod password;
 pub mod policy;
 pub mod rate;
+mod rules;
 pub mod scope;
 pub mod secret;
 mod service;
@@ -42,7 +43,7 @@ mod vouched;
 pub use authority::{AuthOptions, Authority, AuthorityError};
 pub use bearer::{SignError, Signed};
 pub use certificate::{ClientCertificate, ClientRule};
-pub use identity::Identity;
+pub use identity::{Identity, OPERATOR};
 pub use initial::INITIAL_PASSWORD_FILE;
 pub use keyring::LIFETIME_MAX;
 pub use name::{NAME_BYTES_MAX, Name, NameError};

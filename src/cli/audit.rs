@@ -6,12 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use clap::Args;
 
-use super::{moment, reach};
-use crate::app;
-use crate::audit::{Event, Query};
+use super::api::{self, Api};
+use super::moment;
+use crate::audit::Event;
 use crate::config::Config;
-use crate::http::admin::AUDIT_ROUTE;
-use crate::http::admin::client::AdminClient;
+use crate::http::exchange::http::Method;
 use crate::oci::Pattern;
 
 /// Which events are told, and how.
@@ -38,14 +37,20 @@ pub struct AuditArgs {
 }
 
 pub fn run(config: &Config, args: &AuditArgs) -> anyhow::Result<()> {
-    let query = Query {
-        since_ms: args.since.as_deref().map(begin).transpose()?,
-        who: args.who.clone(),
-        repository: args.repository.clone(),
-        denied: args.denied,
-        newest: args.number,
-    };
-    let mut tell = |event: Event| {
+    let since_ms = args.since.as_deref().map(begin).transpose()?;
+    let since_ms = since_ms.map_or(String::new(), |it| it.to_string());
+    let newest = args.number.to_string();
+    let query = [
+        ("since_ms", since_ms.as_str()),
+        ("who", args.who.as_deref().unwrap_or_default()),
+        (
+            "repository",
+            args.repository.as_ref().map_or("", Pattern::as_str),
+        ),
+        ("denied", if args.denied { "true" } else { "false" }),
+        ("newest", newest.as_str()),
+    ];
+    let tell = |event: Event| {
         let text = match args.json {
             // Texts and numbers: this cannot fail to serialise.
             true => serde_json::to_string(&event).unwrap_or_default(),
@@ -53,38 +58,9 @@ pub fn run(config: &Config, args: &AuditArgs) -> anyhow::Result<()> {
         };
         writeln!(stdout(), "{text}").is_ok()
     };
-    reach::block_on(async {
-        if let Some(server) = reach::running_server(config).await? {
-            return ask(server, &query, &mut tell).await;
-        }
-        let storage = app::open(config).await?;
-        let told = tokio::task::block_in_place(|| query.run(storage.catalog(), &mut tell));
-        storage.close().await;
-        Ok(told?)
+    api::ask(config, async |api: &Api| {
+        api.lines(Method::GET, "/audit/export", &query, tell).await
     })
-}
-
-/// Has the running server tell them, piece by piece.
-async fn ask(
-    mut server: AdminClient,
-    query: &Query,
-    tell: &mut impl FnMut(Event) -> bool,
-) -> anyhow::Result<()> {
-    let asked = serde_json::to_vec(query)?;
-    let mut answer = server.post_json(AUDIT_ROUTE, asked).await?;
-    let mut rest = Vec::new();
-    while let Some(piece) = answer.next().await? {
-        rest.extend_from_slice(&piece);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            let event =
-                serde_json::from_slice(&line).context("the server's answer is not understood")?;
-            if !tell(event) {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The moment that is so long ago, or that the text names, in milliseconds since 1970.

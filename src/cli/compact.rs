@@ -6,17 +6,18 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::api::{get, post};
 use super::progress::{Progress, Unit};
 use super::reach;
 use crate::app;
 use crate::config::Config;
 use crate::ghostbay::admin::Status;
-use crate::ghostbay::compact::plan::Plan;
-use crate::ghostbay::compact::{Compacted, CompactionState, Compactor};
+use crate::ghostbay::compact::{Compacted, Compactor};
 use crate::ghostbay::compact_index;
 use crate::ghostbay::reclaim::Reclaimed;
 use crate::http::admin::client::AdminClient;
-use crate::http::admin::{COMPACT_ROUTE, PAUSE_ROUTE, PAUSED, RESUME_ROUTE};
+use crate::http::admin::{COMPACT_ROUTE, PAUSED};
+use crate::management::operations::{CompactionProgress, Operations, Pack, Pause};
 
 /// How often it is looked how far a compaction is: that of the store that was opened here, and that of the
 /// running server, which looks at each pack's file to answer.
@@ -49,10 +50,26 @@ pub fn run(config: &Config, args: &CompactArgs) -> anyhow::Result<()> {
     if args.index {
         return compact_index(config);
     }
+    if args.pause || args.resume {
+        let paused = args.pause;
+        let CompactionProgress {
+            paused,
+            running,
+            copied_bytes,
+            ..
+        } = post(config, "/operations/compaction", &Pause { paused })?;
+        println!("{}", describe(paused, running, copied_bytes));
+        return Ok(());
+    }
+    if args.dry_run {
+        let operations: Operations = get(config, "/operations", &[])?;
+        operations.packs.iter().for_each(print);
+        return Ok(());
+    }
     reach::block_on(async {
         match reach::running_server(config).await? {
-            Some(server) => ask(config, server, args).await,
-            None => compact_stopped(config, args).await,
+            Some(server) => ask(config, server).await,
+            None => compact_stopped(config).await,
         }
     })
 }
@@ -73,30 +90,15 @@ fn compact_index(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn ask(config: &Config, mut server: AdminClient, args: &CompactArgs) -> anyhow::Result<()> {
-    const NOT_UNDERSTOOD: &str = "the server's answer is not understood";
-    if args.pause || args.resume {
-        let route = if args.pause {
-            PAUSE_ROUTE
-        } else {
-            RESUME_ROUTE
-        };
-        let answer = server.post(route).await?.whole().await?;
-        let state: CompactionState = serde_json::from_slice(&answer).context(NOT_UNDERSTOOD)?;
-        println!("{}", describe(state));
-    } else if args.dry_run {
-        let answer = server.get(COMPACT_ROUTE).await?.whole().await?;
-        print(&serde_json::from_slice(&answer).context(NOT_UNDERSTOOD)?);
-    } else {
-        let rewriting = async { anyhow::Ok(server.post(COMPACT_ROUTE).await?.whole().await?) };
-        let answer = tokio::select! {
-            answer = rewriting => answer?,
-            never = tell_of_server(config) => match never {},
-        };
-        let done: (Compacted, Reclaimed) =
-            serde_json::from_slice(&answer).context(NOT_UNDERSTOOD)?;
-        say(&done);
-    }
+async fn ask(config: &Config, mut server: AdminClient) -> anyhow::Result<()> {
+    let rewriting = async { anyhow::Ok(server.post(COMPACT_ROUTE).await?.whole().await?) };
+    let answer = tokio::select! {
+        answer = rewriting => answer?,
+        never = tell_of_server(config) => match never {},
+    };
+    let done: (Compacted, Reclaimed) =
+        serde_json::from_slice(&answer).context("the server's answer is not understood")?;
+    say(&done);
     Ok(())
 }
 
@@ -130,53 +132,35 @@ async fn tell_of(compactor: &Compactor) -> Infallible {
     }
 }
 
-async fn compact_stopped(config: &Config, args: &CompactArgs) -> anyhow::Result<()> {
+async fn compact_stopped(config: &Config) -> anyhow::Result<()> {
     let engine = app::open(config).await?;
     let compactor = engine.compactor().clone();
-    if args.pause || args.resume {
-        let set = tokio::task::block_in_place(|| compactor.pause(args.pause));
-        engine.close().await;
-        set?;
-        println!("{}", describe(compactor.state()));
-        return Ok(());
-    }
-    if compactor.state().paused && !args.dry_run {
+    if compactor.state().paused {
         engine.close().await;
         bail!(PAUSED);
     }
-    let done = if args.dry_run {
-        tokio::task::block_in_place(|| engine.compactor().plan()).map(|plan| {
-            print(&plan);
-            None
-        })
-    } else {
-        let compacted = tokio::select! {
-            biased;
-            never = tell_of(&compactor) => match never {},
-            compacted = engine.compact(0) => compacted,
-        };
-        match compacted {
-            Ok(compacted) => engine
-                .reclaim()
-                .await
-                .map(|reclaimed| Some((compacted, reclaimed))),
-            Err(error) => Err(error),
-        }
+    let compacted = tokio::select! {
+        biased;
+        never = tell_of(&compactor) => match never {},
+        compacted = engine.compact(0) => compacted,
+    };
+    let done = match compacted {
+        Ok(compacted) => engine
+            .reclaim()
+            .await
+            .map(|reclaimed| (compacted, reclaimed)),
+        Err(error) => Err(error),
     };
     engine.close().await;
-    if let Some(done) = done? {
-        say(&done);
-    }
+    say(&done?);
     Ok(())
 }
 
-fn print(plan: &Plan) {
-    for pack in &plan.packs {
-        println!(
-            "pack {}: takes {} bytes, {} alive, {} freed and waiting; {}",
-            pack.pack, pack.allocated, pack.live, pack.freed, pack.decision
-        );
-    }
+fn print(pack: &Pack) {
+    println!(
+        "pack {}: takes {} bytes, {} alive, {} freed and waiting; {}",
+        pack.pack, pack.allocated, pack.live, pack.freed, pack.decision
+    );
 }
 
 fn say((compacted, reclaimed): &(Compacted, Reclaimed)) {
@@ -204,15 +188,12 @@ fn say((compacted, reclaimed): &(Compacted, Reclaimed)) {
 }
 
 /// What compaction does, in words.
-pub fn describe(state: CompactionState) -> String {
-    let doing = match (state.paused, state.running) {
+pub fn describe(paused: bool, running: bool, copied_bytes: u64) -> String {
+    let doing = match (paused, running) {
         (true, true) => "paused in the middle of rewriting",
         (true, false) => "paused",
         (false, true) => "rewriting packs",
         (false, false) => "nothing to do",
     };
-    format!(
-        "compaction: {doing}; {} bytes copied since the start",
-        state.copied_bytes
-    )
+    format!("compaction: {doing}; {copied_bytes} bytes copied since the start")
 }

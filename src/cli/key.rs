@@ -1,11 +1,10 @@
 //! `drift key`: the keys that tokens are signed with.
 
-use anyhow::bail;
 use clap::Subcommand;
 
-use super::user::ask;
-use crate::auth::command::{Answer, Command};
+use super::api::post;
 use crate::config::Config;
+use crate::management::tokens::KeyId;
 
 /// `drift key ...`
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -16,9 +15,7 @@ pub enum KeyCommand {
 
 pub fn run(config: &Config, asked: KeyCommand) -> anyhow::Result<()> {
     let KeyCommand::Rotate = asked;
-    match ask(config, Command::RotateKey)? {
-        Answer::Key(id) => println!("{id}"),
-        _ => bail!("the server's answer is not understood"),
-    }
+    let KeyId { id } = post(config, "/keys/rotate", &())?;
+    println!("{id}");
     Ok(())
 }

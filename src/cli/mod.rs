@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod api;
 mod audit;
 mod backup;
 mod compact;

@@ -1,15 +1,14 @@
-//! `drift policy`: the rules on who may do what, in the server that runs or on a stopped store.
+//! `drift policy`: the rules on who may do what.
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Subcommand;
 
-use super::user::ask;
-use crate::auth::command::{Answer, Command};
+use super::api::{get, post};
 use crate::auth::policy::Named;
-use crate::auth::{Action, Actions, Effect, Rule, Who};
+use crate::auth::{Action, Actions, Who};
 use crate::config::Config;
+use crate::management::access::{NewRule, RuleNumber, Rules, Tested};
 use crate::oci::Pattern;
 
 /// `drift policy ...`
@@ -49,7 +48,7 @@ pub enum PolicyCommand {
 }
 
 pub fn run(config: &Config, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
-    let command = match asked {
+    match asked {
         PolicyCommand::Add {
             who,
             actions,
@@ -57,43 +56,40 @@ pub fn run(config: &Config, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
             deny,
             at,
         } => {
-            let effect = match deny {
-                true => Effect::Deny,
-                false => Effect::Allow,
-            };
-            let rule = Rule {
-                effect,
-                who,
+            let asked = NewRule {
+                who: who.to_string(),
                 actions,
                 repositories,
+                deny,
+                number: at,
             };
-            Command::AddRule(at, rule)
+            let RuleNumber { number } = post(config, "/policy", &asked)?;
+            println!("{number}");
         }
-        PolicyCommand::List => Command::ListRules,
-        PolicyCommand::Rm { number } => Command::RemoveRule(number),
-        PolicyCommand::Test { who, action, named } => Command::Test(who, action, named),
-    };
-    match ask(config, command)? {
-        Answer::Done => {}
-        Answer::Added(number) => println!("{number}"),
-        Answer::Rules(configured, kept) => {
+        PolicyCommand::List => {
+            let Rules { configured, rules } = get(config, "/policy", &[])?;
             for (rule, number) in configured.iter().zip(1..) {
                 println!("[[auth.rules]] {number}  {rule}");
             }
-            for kept in kept {
-                println!("{}  {}", kept.number, kept.rule);
+            for line in rules {
+                println!("{}  {}", line.number, line.rule);
             }
         }
-        Answer::Decided(decision) => {
-            let (word, code) = match decision.allowed {
+        PolicyCommand::Rm { number } => post(config, "/policy/remove", &RuleNumber { number })?,
+        PolicyCommand::Test { who, action, named } => {
+            let (who, named) = (who.to_string(), named.to_string());
+            let query = [
+                ("who", who.as_str()),
+                ("action", action.as_str()),
+                ("repository", named.as_str()),
+            ];
+            let tested: Tested = get(config, "/policy/test", &query)?;
+            let (word, code) = match tested.allowed {
                 true => ("allowed", ExitCode::SUCCESS),
                 false => ("denied", ExitCode::FAILURE),
             };
-            println!("{word}: {}", decision.reason);
+            println!("{word}: {}", tested.reason);
             return Ok(code);
-        }
-        Answer::Users(_) | Answer::Tokens(_) | Answer::Key(_) | Answer::AccessKey(_) => {
-            bail!("the server's answer is not understood")
         }
     }
     Ok(ExitCode::SUCCESS)

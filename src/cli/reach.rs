@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::app::stopped::StoppedRegistry;
 use crate::config::Config;
@@ -13,6 +11,7 @@ use crate::ghostbay::admin::ADMIN_SOCKET;
 use crate::http::admin::HOLD_ROUTE;
 use crate::http::admin::client::{AdminClient, Answer, ClientError};
 use crate::http::admin::exchange::SocketExchange;
+use crate::http::exchange::Exchange;
 use crate::transfer::registry::RegistryEnd;
 
 /// The running server, if there is one. Without one the command opens the store itself, and is
@@ -30,44 +29,25 @@ pub async fn running_server(config: &Config) -> anyhow::Result<Option<AdminClien
     }
 }
 
-/// The registry as an end of a transfer: that of the running server, or that on the store, which is then
-/// to be closed.
+/// Who answers what a client would ask: the server that runs, or the registry on the store, which is then to
+/// be closed.
+pub async fn exchange(
+    config: &Config,
+) -> anyhow::Result<(Arc<dyn Exchange>, Option<StoppedRegistry>)> {
+    if running_server(config).await?.is_some() {
+        let path = config.storage.path.join(ADMIN_SOCKET);
+        return Ok((Arc::new(SocketExchange { path }), None));
+    }
+    let stopped = StoppedRegistry::open(config).await?;
+    Ok((stopped.exchange.clone(), Some(stopped)))
+}
+
+/// The same as an end of a transfer.
 pub async fn registry(
     config: &Config,
 ) -> anyhow::Result<(Arc<RegistryEnd>, Option<StoppedRegistry>)> {
-    if running_server(config).await?.is_some() {
-        let path = config.storage.path.join(ADMIN_SOCKET);
-        let exchange = Arc::new(SocketExchange { path });
-        return Ok((Arc::new(RegistryEnd::own(exchange)?), None));
-    }
-    let stopped = StoppedRegistry::open(config).await?;
-    let end = RegistryEnd::own(stopped.exchange.clone())?;
-    Ok((Arc::new(end), Some(stopped)))
-}
-
-/// Puts a question in JSON to the server, and reads the answer.
-pub async fn ask<T: DeserializeOwned>(
-    server: &mut AdminClient,
-    route: &str,
-    asked: &impl Serialize,
-) -> anyhow::Result<T> {
-    let answer = match server.post_json(route, serde_json::to_vec(asked)?).await {
-        Ok(answer) => answer.whole().await?,
-        Err(refused @ ClientError::Refused { .. }) => return Err(reason_of(refused)),
-        Err(error) => return Err(error.into()),
-    };
-    serde_json::from_slice(&answer).context("the server's answer is not understood")
-}
-
-/// What the server said, without the form that it has for clients.
-fn reason_of(refused: ClientError) -> anyhow::Error {
-    if let ClientError::Refused { body, .. } = &refused
-        && let Ok(body) = serde_json::from_str::<serde_json::Value>(body)
-        && let Some(message) = body["errors"][0]["message"].as_str()
-    {
-        return anyhow::anyhow!("{message}");
-    }
-    refused.into()
+    let (exchange, stopped) = exchange(config).await?;
+    Ok((Arc::new(RegistryEnd::own(exchange)?), stopped))
 }
 
 /// Refuses what would change what a stopped store's registry holds, as its server would.

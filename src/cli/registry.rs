@@ -1,20 +1,23 @@
-//! `drift tag`, `manifest`, `repository`, `gc` and `why`: asking the registry of the server that
-//! runs, or that on a stopped store.
+//! `drift tag`, `manifest`, `repository`, `gc` and `why`: what the registry holds, and why.
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
 
+use super::api::{get, post};
 use super::moment::shown;
-use super::reach;
-use crate::app;
 use crate::config::Config;
 use crate::digest::Digest;
-use crate::http::admin::REGISTRY_ROUTE;
+use crate::management::changes::{
+    DeleteManifest, DeleteRepository, DeletedRepository, ManifestBack, Pointed, RepositoryBack,
+    RollbackTag, UndeleteManifest, UndeleteRepository, UndeleteTag, Untag, Untagged,
+};
+use crate::management::history::{Keeper, Moment, Why};
+use crate::management::operations::{Collect, Collection};
 use crate::oci::{Reference, RepositoryName, Tag};
-use crate::registry::command::{self, Answer, Command};
-use crate::registry::history::{Presence, TagMoment};
+use crate::registry::gc::Item;
+use crate::registry::history::Presence;
 use crate::registry::tables::TagChange;
-use crate::registry::why::{Keeper, Kind, Why};
+use crate::registry::why::Kind;
 
 /// `drift tag ...`
 #[derive(Debug, Subcommand)]
@@ -84,26 +87,45 @@ pub enum RepositoryCommand {
 }
 
 pub fn tag(config: &Config, asked: TagCommand) -> anyhow::Result<()> {
-    let command = match asked {
+    match asked {
         TagCommand::History { tag } => {
             let (repository, tag) = read_tag(&tag)?;
-            Command::TagHistory(repository, tag)
+            let query = [("repository", repository.as_str()), ("tag", tag.as_str())];
+            let moments: Vec<Moment> = get(config, "/tags/history", &query)?;
+            moments.iter().for_each(print_moment);
         }
         TagCommand::Rollback { tag, to } => {
             let (repository, tag) = read_tag(&tag)?;
-            let to = to.map(|to| read_digest(&to)).transpose()?;
-            Command::RollbackTag(repository, tag, to)
+            let digest = to.map(|to| read_digest(&to)).transpose()?;
+            let asked = RollbackTag {
+                repository,
+                tag,
+                digest,
+            };
+            let Pointed { digest } = post(config, "/tags/rollback", &asked)?;
+            println!("it points at {digest}");
         }
         TagCommand::Undelete { tag } => {
             let (repository, tag) = read_tag(&tag)?;
-            Command::UndeleteTag(repository, tag)
+            let asked = UndeleteTag { repository, tag };
+            let Pointed { digest } = post(config, "/tags/undelete", &asked)?;
+            println!("it points at {digest}");
         }
         TagCommand::Delete { tag, now } => {
             let (repository, tag) = read_tag(&tag)?;
-            Command::DeleteTag(repository, tag, now)
+            let asked = Untag {
+                repository,
+                tag,
+                now,
+            };
+            let Untagged { digest, purged } = post(config, "/tags/untag", &asked)?;
+            match purged {
+                true => println!("deleted, and manifest {digest} for good"),
+                false => println!("deleted; manifest {digest} stays"),
+            }
         }
-    };
-    run(config, command)
+    }
+    Ok(())
 }
 
 pub fn manifest(config: &Config, asked: ManifestCommand) -> anyhow::Result<()> {
@@ -111,38 +133,70 @@ pub fn manifest(config: &Config, asked: ManifestCommand) -> anyhow::Result<()> {
         (repository, Reference::Digest(digest)) => Ok((repository, digest)),
         _ => bail!("{text:?} names no manifest: write REPOSITORY@sha256:..."),
     };
-    let command = match asked {
+    match asked {
         ManifestCommand::Delete { manifest, now } => {
             let (repository, digest) = read(&manifest)?;
-            Command::DeleteManifest(repository, digest, now)
+            let asked = DeleteManifest {
+                repository,
+                digest,
+                now,
+            };
+            let () = post(config, "/manifests/delete", &asked)?;
+            println!("deleted");
         }
         ManifestCommand::Undelete { manifest } => {
             let (repository, digest) = read(&manifest)?;
-            Command::UndeleteManifest(repository, digest)
+            let asked = UndeleteManifest { repository, digest };
+            let ManifestBack { tags } = post(config, "/manifests/undelete", &asked)?;
+            match tags.is_empty() {
+                true => println!("it is back, without tags"),
+                false => println!("it is back, with the tags {}", tags.join(", ")),
+            }
         }
-    };
-    run(config, command)
+    }
+    Ok(())
 }
 
 pub fn repository(config: &Config, asked: RepositoryCommand) -> anyhow::Result<()> {
-    let command = match asked {
+    match asked {
         RepositoryCommand::Delete { repository, now } => {
-            Command::DeleteRepository(repository.parse()?, now)
+            let repository = repository.parse()?;
+            let asked = DeleteRepository { repository, now };
+            let deleted: DeletedRepository = post(config, "/repositories/delete", &asked)?;
+            println!("deleted, with {} manifests", deleted.manifests);
         }
         RepositoryCommand::Undelete { repository } => {
-            Command::UndeleteRepository(repository.parse()?)
+            let repository = repository.parse()?;
+            let asked = UndeleteRepository { repository };
+            let RepositoryBack { back, lost } = post(config, "/repositories/undelete", &asked)?;
+            println!("{back} manifests are back");
+            if lost > 0 {
+                println!("{lost} cannot come back; the log says why");
+            }
         }
-    };
-    run(config, command)
+    }
+    Ok(())
 }
 
 pub fn gc(config: &Config, dry_run: bool) -> anyhow::Result<()> {
-    run(config, Command::Collect(dry_run))
+    let collected: Collection = post(config, "/operations/collect", &Collect { dry_run })?;
+    let totals = collected.totals();
+    for due in collected.items {
+        println!("{}", Item::from(due));
+    }
+    println!("{totals}");
+    Ok(())
 }
 
 pub fn why(config: &Config, reference: &str) -> anyhow::Result<()> {
     let (repository, reference) = read_reference(reference)?;
-    run(config, Command::Why(repository, reference))
+    let reference = reference.to_string();
+    let query = [
+        ("repository", repository.as_str()),
+        ("reference", reference.as_str()),
+    ];
+    print_why(&get(config, "/why", &query)?);
+    Ok(())
 }
 
 fn read_digest(text: &str) -> anyhow::Result<Digest> {
@@ -168,56 +222,7 @@ fn read_tag(text: &str) -> anyhow::Result<(RepositoryName, Tag)> {
     }
 }
 
-fn run(config: &Config, command: Command) -> anyhow::Result<()> {
-    let answer = reach::block_on(ask(config, command))?;
-    print(answer);
-    Ok(())
-}
-
-async fn ask(config: &Config, command: Command) -> anyhow::Result<Answer> {
-    if let Some(mut server) = reach::running_server(config).await? {
-        return reach::ask(&mut server, REGISTRY_ROUTE, &command).await;
-    }
-    if command.changes() {
-        reach::check_writes(config)?;
-    }
-    let storage = app::open(config).await?;
-    let registry = app::registry(config, storage.clone());
-    let answer = command::run(&registry, command).await;
-    storage.close().await;
-    Ok(answer?)
-}
-
-fn print(answer: Answer) {
-    match answer {
-        Answer::History(moments) => moments.iter().for_each(print_moment),
-        Answer::Pointed(digest) => println!("it points at {digest}"),
-        Answer::TagDeleted(digest, true) => println!("deleted, and manifest {digest} for good"),
-        Answer::TagDeleted(digest, false) => println!("deleted; manifest {digest} stays"),
-        Answer::ManifestDeleted => println!("deleted"),
-        Answer::ManifestBack(tags) if tags.is_empty() => println!("it is back, without tags"),
-        Answer::ManifestBack(tags) => {
-            let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
-            println!("it is back, with the tags {}", tags.join(", "));
-        }
-        Answer::RepositoryDeleted(manifests) => println!("deleted, with {manifests} manifests"),
-        Answer::RepositoryBack(undeleted) => {
-            println!("{} manifests are back", undeleted.back);
-            if undeleted.lost > 0 {
-                println!("{} cannot come back; the log says why", undeleted.lost);
-            }
-        }
-        Answer::Collected(items, totals) => {
-            for item in &items {
-                println!("{item}");
-            }
-            println!("{totals}");
-        }
-        Answer::Why(why) => print_why(&why),
-    }
-}
-
-fn print_moment(moment: &TagMoment) {
+fn print_moment(moment: &Moment) {
     let change = match moment.change {
         TagChange::Found => "there before histories",
         TagChange::Pushed => "pushed",
@@ -252,9 +257,9 @@ fn print_why(why: &Why) {
     for keeper in &why.keepers {
         match keeper {
             Keeper::Itself => println!("  kept: nobody deleted it"),
-            Keeper::Tag(tag) => println!("  kept: tag {tag} points at it"),
-            Keeper::Manifest(digest) => println!("  kept: manifest {digest} is made of it"),
-            Keeper::DeletedManifest(digest, purged_ms) => println!(
+            Keeper::Tag { tag } => println!("  kept: tag {tag} points at it"),
+            Keeper::Manifest { digest } => println!("  kept: manifest {digest} is made of it"),
+            Keeper::DeletedManifest { digest, purged_ms } => println!(
                 "  kept until {}: manifest {digest}, which was deleted, is made of it",
                 shown(*purged_ms)
             ),

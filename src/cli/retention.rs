@@ -2,16 +2,12 @@
 
 use std::io::{Write, stdout};
 
-use anyhow::Context;
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
-use super::reach;
-use crate::app;
+use super::api::{self, Api};
 use crate::config::Config;
-use crate::http::admin::RETENTION_ROUTE;
-use crate::http::admin::client::AdminClient;
-use crate::registry::retention::{Fate, Mode, Retained, Verdict};
+use crate::http::exchange::http::Method;
+use crate::registry::retention::{Fate, Retained, Verdict};
 
 /// What is done, and how it is told.
 #[derive(Args, Clone, Copy, Debug)]
@@ -24,7 +20,7 @@ pub struct RetentionArgs {
     json: bool,
 }
 
-/// Has the running server do it, or does it in place.
+/// Has it done, by the rules that the server was started with where one runs.
 pub fn run(config: &Config, args: RetentionArgs) -> anyhow::Result<()> {
     if config.retention.rules.is_empty() {
         println!("no rule: [[retention.rules]] of the configuration says what is kept");
@@ -34,53 +30,15 @@ pub fn run(config: &Config, args: RetentionArgs) -> anyhow::Result<()> {
         args,
         retained: Retained::default(),
     };
-    reach::block_on(retain(config, args, &mut teller))?;
+    let method = match args.dry_run {
+        true => Method::GET,
+        false => Method::POST,
+    };
+    let tell = |verdict| teller.tell(&verdict);
+    api::ask(config, async |api: &Api| {
+        api.lines(method, "/retention", &[], tell).await
+    })?;
     teller.sum_up();
-    Ok(())
-}
-
-async fn retain(config: &Config, args: RetentionArgs, teller: &mut Teller) -> anyhow::Result<()> {
-    if let Some(server) = reach::running_server(config).await? {
-        return ask(server, args, teller).await;
-    }
-    let mode = match args.dry_run {
-        true => Mode::Plan,
-        false => {
-            reach::check_writes(config)?;
-            Mode::Act
-        }
-    };
-    let storage = app::open(config).await?;
-    let registry = app::registry(config, storage.clone());
-    let stop = CancellationToken::new();
-    let mut tell = |verdict: Verdict| teller.tell(&verdict);
-    let retained = tokio::task::block_in_place(|| registry.retain(mode, &stop, &mut tell));
-    storage.close().await;
-    retained.context("retention broke off").map(drop)
-}
-
-/// Has the running server do it, by the rules that it was started with.
-async fn ask(
-    mut server: AdminClient,
-    args: RetentionArgs,
-    teller: &mut Teller,
-) -> anyhow::Result<()> {
-    let mut answer = match args.dry_run {
-        true => server.get(RETENTION_ROUTE).await?,
-        false => server.post(RETENTION_ROUTE).await?,
-    };
-    let mut rest = Vec::new();
-    while let Some(piece) = answer.next().await? {
-        rest.extend_from_slice(&piece);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            let verdict =
-                serde_json::from_slice(&line).context("the server's answer is not understood")?;
-            if !teller.tell(&verdict) {
-                return Ok(());
-            }
-        }
-    }
     Ok(())
 }
 

@@ -31,7 +31,13 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             space.freed,
             space.dead()
         );
-        println!("{}", compact::describe(status.compaction));
+        let compaction = status.compaction;
+        let told = compact::describe(
+            compaction.paused,
+            compaction.running,
+            compaction.copied_bytes,
+        );
+        println!("{told}");
         Ok(())
     })
 }

@@ -1,16 +1,15 @@
-//! `drift token`: tokens for machines, in the server that runs or on a stopped store.
-
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! `drift token`: tokens for machines.
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
+use super::api::{get, post};
 use super::moment::shown;
-use super::user::ask;
-use crate::auth::access_key::NewAccessKey;
-use crate::auth::command::{Answer, Command, NewToken, TokenSeen};
-use crate::auth::{Actions, Name, token};
+use super::user::print_secret;
+use crate::auth::{Actions, Name};
 use crate::config::Config;
+use crate::management::access::ByName;
+use crate::management::tokens::{AccessKey, CreateAccessKey, CreateToken, Token};
 use crate::oci::Pattern;
 
 /// `drift token ...`
@@ -66,84 +65,53 @@ pub fn run(config: &Config, asked: TokenCommand) -> anyhow::Result<()> {
             let (Some(name), Some(actions)) = (args.name, args.actions) else {
                 bail!("a token has a name and is for some actions");
             };
-            let secret = token::new_secret()?;
-            let token = NewToken {
+            let asked = CreateToken {
                 name,
-                secret: token::hash(&secret),
-                owner: args.user,
                 actions,
                 repositories: args.repositories,
-                expires_ms: end(&args.expires)?,
+                account: args.user,
+                expires_in: seconds(&args.expires)?,
             };
-            ask(config, Command::CreateToken(token))?;
-            println!("{secret}");
+            print_secret(post(config, "/tokens", &asked)?);
         }
-        TokenCommand::List => match ask(config, Command::ListTokens)? {
-            Answer::Tokens(tokens) => tokens.iter().for_each(print),
-            _ => bail!("the server's answer is not understood"),
-        },
-        TokenCommand::Revoke { name } => {
-            ask(config, Command::RevokeToken(name))?;
+        TokenCommand::List => {
+            let tokens: Vec<Token> = get(config, "/tokens", &[])?;
+            tokens.iter().for_each(print);
         }
+        TokenCommand::Revoke { name } => post(config, "/tokens/revoke", &ByName { name })?,
     }
     Ok(())
 }
 
-/// What an access key is for if nothing is said: whatever its account may.
-const EVERYTHING: [&str; 2] = ["s3:**", "**"];
-
 fn create_access_key(config: &Config, args: CreateArgs) -> anyhow::Result<()> {
-    let subjects = match args.repositories.is_empty() {
-        true => EVERYTHING
-            .map(str::parse)
-            .into_iter()
-            .collect::<Result<_, _>>()?,
-        false => args.repositories,
-    };
-    let asked = NewAccessKey {
+    let asked = CreateAccessKey {
         name: args.name,
-        owner: args.user,
-        actions: args.actions.unwrap_or(Actions::ALL),
-        subjects,
-        expires_ms: end(&args.expires)?,
+        actions: args.actions,
+        subjects: args.repositories,
+        account: args.user,
+        expires_in: seconds(&args.expires)?,
     };
-    let Answer::AccessKey(made) = ask(config, Command::CreateAccessKey(asked))? else {
-        bail!("the server's answer is not understood");
-    };
+    let made: AccessKey = post(config, "/tokens/access-key", &asked)?;
     match args.json {
-        true => println!(
-            "{}",
-            serde_json::json!({
-                "name": made.name.as_str(),
-                "access_key": made.access_key,
-                "secret_key": made.secret_key,
-            })
-        ),
+        true => println!("{}", serde_json::to_string(&made)?),
         false => println!("{}\n{}", made.access_key, made.secret_key),
     }
     Ok(())
 }
 
-/// When something ends that holds for so long from now, in milliseconds since 1970.
-fn end(expires: &str) -> anyhow::Result<Option<u64>> {
+/// For how many seconds something holds; `None` for ever.
+fn seconds(expires: &str) -> anyhow::Result<Option<u64>> {
     if expires == "never" {
         return Ok(None);
     }
     let holds = humantime::parse_duration(expires)
         .with_context(|| format!("{expires:?} is no length of time: write 12h, 30days or never"))?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    let end = now
-        .checked_add(holds)
-        .context("that is too long: write never")?;
-    let end_ms = u64::try_from(end.as_millis()).context("that is too long: write never")?;
-    Ok(Some(end_ms))
+    Ok(Some(holds.as_secs()))
 }
 
-fn print(token: &TokenSeen) {
+fn print(token: &Token) {
     let owner = token
-        .owner
+        .account
         .as_ref()
         .map_or("-".to_owned(), |owner| format!("user:{owner}"));
     let access_key = token

@@ -1,17 +1,16 @@
-//! `drift user`: accounts, in the server that runs or on a stopped store.
+//! `drift user`: accounts.
 
 use std::io::Read;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 
+use super::api::{get, post};
 use super::moment::shown;
-use super::reach;
-use crate::app;
-use crate::auth::command::{self, Answer, Command, User};
-use crate::auth::{Name, password, secret};
+use crate::auth::Name;
+use crate::auth::password::PASSWORD_BYTES_MAX;
 use crate::config::Config;
-use crate::http::admin::AUTH_ROUTE;
+use crate::management::access::{Account, ByName, ChangeAccount, NewAccount, NewPassword, Secret};
 
 /// `drift user ...`
 #[derive(Debug, Subcommand)]
@@ -69,16 +68,14 @@ pub struct PasswordArgs {
     password_stdin: bool,
 }
 
-/// A password, and whether it was made up here.
-struct Password {
-    text: String,
-    made_up: bool,
-}
-
 pub fn run(config: &Config, asked: UserCommand) -> anyhow::Result<()> {
-    let done = |command| match ask(config, command)? {
-        Answer::Done => Ok(()),
-        _ => bail!("the server's answer is not understood"),
+    let change = |name, disabled, groups| {
+        let asked = ChangeAccount {
+            name,
+            disabled,
+            groups,
+        };
+        post(config, "/accounts/change", &asked)
     };
     match asked {
         UserCommand::Add {
@@ -86,79 +83,56 @@ pub fn run(config: &Config, asked: UserCommand) -> anyhow::Result<()> {
             groups,
             password,
         } => {
-            let chosen = choose(&password)?;
-            let password = password::hash(&chosen.text)?;
-            done(Command::AddUser {
+            let password = password.read()?;
+            let asked = NewAccount {
                 name,
-                password,
                 groups,
-            })?;
-            print_password(&chosen);
-            Ok(())
+                password,
+            };
+            print_secret(post(config, "/accounts", &asked)?);
         }
         UserCommand::Passwd { name, password } => {
-            let chosen = choose(&password)?;
-            done(Command::SetPassword(name, password::hash(&chosen.text)?))?;
-            print_password(&chosen);
-            Ok(())
+            let password = password.read()?;
+            let asked = NewPassword { name, password };
+            print_secret(post(config, "/accounts/password", &asked)?);
         }
-        UserCommand::List => match ask(config, Command::ListUsers)? {
-            Answer::Users(users) => {
-                users.iter().for_each(print);
-                Ok(())
-            }
-            _ => bail!("the server's answer is not understood"),
-        },
-        UserCommand::Disable { name } => done(Command::DisableUser(name, true)),
-        UserCommand::Enable { name } => done(Command::DisableUser(name, false)),
-        UserCommand::Groups { name, groups } => done(Command::SetGroups(name, groups)),
-        UserCommand::Rm { name } => done(Command::RemoveUser(name)),
-    }
-}
-
-/// Asks the server that runs, or does it on the stopped store.
-pub fn ask(config: &Config, command: Command) -> anyhow::Result<Answer> {
-    reach::block_on(async {
-        if let Some(mut server) = reach::running_server(config).await? {
-            return reach::ask(&mut server, AUTH_ROUTE, &command).await;
+        UserCommand::List => {
+            let accounts: Vec<Account> = get(config, "/accounts", &[])?;
+            accounts.iter().for_each(print);
         }
-        let storage = app::open(config).await?;
-        let answer = async { Ok(command::run(&app::authority(config, &storage)?, command).await?) };
-        let answer = answer.await;
-        storage.close().await;
-        answer
-    })
-}
-
-fn choose(args: &PasswordArgs) -> anyhow::Result<Password> {
-    if !args.password_stdin {
-        let text = secret::password::<24>()?;
-        return Ok(Password {
-            text,
-            made_up: true,
-        });
+        UserCommand::Disable { name } => change(name, Some(true), None)?,
+        UserCommand::Enable { name } => change(name, Some(false), None)?,
+        UserCommand::Groups { name, groups } => change(name, None, Some(groups))?,
+        UserCommand::Rm { name } => post(config, "/accounts/remove", &ByName { name })?,
     }
-    let mut text = String::new();
-    // One byte more than fits shows that it is too long.
-    let most = password::PASSWORD_BYTES_MAX as u64 + 2;
-    std::io::stdin()
-        .take(most)
-        .read_to_string(&mut text)
-        .context("cannot read the password from standard input")?;
-    let text = text.lines().next().unwrap_or_default().to_owned();
-    Ok(Password {
-        text,
-        made_up: false,
-    })
+    Ok(())
 }
 
-fn print_password(password: &Password) {
-    if password.made_up {
-        println!("{}", password.text);
+impl PasswordArgs {
+    /// The password that is given; `None` if one is to be made up.
+    fn read(&self) -> anyhow::Result<Option<String>> {
+        if !self.password_stdin {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        // One byte more than fits shows that it is too long.
+        let most = PASSWORD_BYTES_MAX as u64 + 2;
+        std::io::stdin()
+            .take(most)
+            .read_to_string(&mut text)
+            .context("cannot read the password from standard input")?;
+        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
     }
 }
 
-fn print(user: &User) {
+/// Prints what is shown this once.
+pub fn print_secret(made: Secret) {
+    if let Some(secret) = made.secret {
+        println!("{secret}");
+    }
+}
+
+fn print(user: &Account) {
     let state = match (user.disabled, user.initial) {
         (true, _) => "  disabled",
         (false, true) => "  initial password",

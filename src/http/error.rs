@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::auth::policy::Reason;
-use crate::auth::{AuthError, Identity};
+use crate::auth::{AuthError, AuthorityError, Identity};
 use crate::digest::DigestError;
 use crate::ghostbay::StorageError;
 use crate::oci::{ContentRangeError, ErrorBody, ErrorCode, ReferenceError};
@@ -375,6 +375,21 @@ impl From<AuthError> for ApiError {
                 ApiError::too_many(Limit::bad_logins, error.to_string(), wait)
             }
         }
+    }
+}
+
+impl From<AuthorityError> for ApiError {
+    fn from(error: AuthorityError) -> Self {
+        let status = match &error {
+            AuthorityError::Unknown { .. } => StatusCode::NOT_FOUND,
+            AuthorityError::Taken { .. } => StatusCode::CONFLICT,
+            AuthorityError::Invalid(_) => StatusCode::BAD_REQUEST,
+            AuthorityError::Catalog(_)
+            | AuthorityError::File { .. }
+            | AuthorityError::Threads(_)
+            | AuthorityError::NoRandomness(_) => return ApiError::internal(error),
+        };
+        ApiError::new(status, ErrorCode::Unsupported, error.to_string())
     }
 }
 

@@ -1,15 +1,13 @@
-//! Accounts, tokens and the policy: who may do what. For accounts that administer the server; a token, which
+//! Accounts and the policy: who may do what. For accounts that administer the server; a token, which
 //! was made for less than its owner may, could make one for more (CVE-2019-16919).
-
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Caller, Management};
-use crate::auth::command::{self, Answer, Command, NewToken};
+use crate::auth::password::PasswordError;
 use crate::auth::policy::Named;
-use crate::auth::{Action, Actions, Effect, Name, Rule, Who, password, secret, token};
+use crate::auth::{Action, Actions, Effect, Name, Rule, Who, password, secret};
 use crate::http::admin::Deed;
 use crate::http::error::ApiError;
 use crate::oci::{ErrorCode, Pattern};
@@ -17,11 +15,8 @@ use crate::oci::{ErrorCode, Pattern};
 /// Letters of a password that is made up.
 const MADE_UP: usize = 24;
 
-/// Fewest and most bytes of a password that somebody chooses.
-const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=4096;
-
 /// An account.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Account {
     /// Its name.
     pub name: String,
@@ -36,7 +31,7 @@ pub struct Account {
 }
 
 /// An account that is to be made.
-#[derive(Clone, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAccount {
     /// Its name.
@@ -46,23 +41,23 @@ pub struct NewAccount {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub groups: Vec<Name>,
-    /// Its password, of 8 to 4,096 bytes; without it one is made up.
+    /// Its password, of at least 8 characters and at most 1,024 bytes; without it one is made up.
     pub password: Option<String>,
 }
 
 /// A password that is to be another.
-#[derive(Clone, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPassword {
     /// The account.
     #[schema(value_type = String, example = "alice")]
     pub name: Name,
-    /// The password, of 8 to 4,096 bytes; without it one is made up.
+    /// The password, of at least 8 characters and at most 1,024 bytes; without it one is made up.
     pub password: Option<String>,
 }
 
 /// What is to become of an account.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeAccount {
     /// Its name.
@@ -76,7 +71,7 @@ pub struct ChangeAccount {
 }
 
 /// Something by its name.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ByName {
     /// Its name.
@@ -85,59 +80,15 @@ pub struct ByName {
 }
 
 /// A secret that is shown this once.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub struct Secret {
     /// The password that was made up, or the token; absent where somebody chose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
 }
 
-/// A token.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Token {
-    /// Its name.
-    pub name: String,
-    /// The account that it is for; absent where it stands for itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub account: Option<String>,
-    /// What it is for.
-    #[schema(example = "pull,push-new")]
-    pub actions: String,
-    /// The repositories or objects that it is for, as patterns.
-    pub repositories: Vec<String>,
-    /// When it ends, in milliseconds since 1970; absent if never.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_ms: Option<u64>,
-    /// When it was last used, to a minute.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub used_ms: Option<u64>,
-    /// The id that requests are sent with, if it is an access key of the S3 endpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub access_key: Option<String>,
-}
-
-/// A token that is to be made.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CreateToken {
-    /// Its name.
-    #[schema(value_type = String, example = "ci")]
-    pub name: Name,
-    /// What it is for, with commas: `pull`, `push`, `delete`, `admin`, `metrics`, `all`.
-    #[schema(value_type = String, example = "pull,push")]
-    pub actions: Actions,
-    /// The repositories that it is for, as patterns.
-    #[schema(value_type = Vec<String>, example = json!(["team/**"]))]
-    pub repositories: Vec<Pattern>,
-    /// The account that it is for, which it can do no more than; without it it stands for itself.
-    #[schema(value_type = Option<String>)]
-    pub account: Option<Name>,
-    /// When it ends, in seconds from now; without it never.
-    pub expires_in: Option<u64>,
-}
-
 /// The rules, in the order in which they are gone by.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Rules {
     /// Those of the configuration, which come first.
     pub configured: Vec<String>,
@@ -146,7 +97,7 @@ pub struct Rules {
 }
 
 /// A rule.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RuleLine {
     /// Its number; smaller ones come first.
     pub number: u32,
@@ -156,7 +107,7 @@ pub struct RuleLine {
 }
 
 /// A rule that is to be added.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRule {
     /// Whom it is about: `user:NAME`, `group:NAME`, `token:NAME`, `role:NAME`, `anonymous`,
@@ -185,7 +136,7 @@ pub struct RuleNumber {
 }
 
 /// Whether somebody may do something, and why.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Tested {
     /// Whether they may.
     pub allowed: bool,
@@ -196,19 +147,16 @@ pub struct Tested {
 impl Management {
     /// The accounts, by name.
     pub async fn accounts(&self, caller: &Caller) -> Result<Vec<Account>, ApiError> {
-        match self.administer(caller, Command::ListUsers).await? {
-            Answer::Users(users) => Ok(users
-                .into_iter()
-                .map(|user| Account {
-                    name: user.name.to_string(),
-                    groups: user.groups,
-                    disabled: user.disabled,
-                    initial: user.initial,
-                    changed_ms: user.changed_ms,
-                })
-                .collect()),
-            other => Err(unexpected(&other)),
-        }
+        self.check_administrator(caller)?;
+        let accounts = self.authority.accounts()?;
+        let accounts = accounts.into_iter().map(|account| Account {
+            name: account.name.to_string(),
+            groups: account.groups,
+            disabled: account.disabled,
+            initial: account.initial,
+            changed_ms: account.changed_ms,
+        });
+        Ok(accounts.collect())
     }
 
     /// Makes an account; its password if one was made up.
@@ -217,15 +165,21 @@ impl Management {
         caller: &Caller,
         asked: NewAccount,
     ) -> Result<Secret, ApiError> {
-        self.check_administrator(caller)?;
-        let (made_up, hash) = hashed(asked.password).await?;
-        let command = Command::AddUser {
-            name: asked.name,
-            password: hash,
-            groups: asked.groups,
-        };
-        self.administer(caller, command).await?;
-        Ok(Secret { secret: made_up })
+        let groups: String = asked
+            .groups
+            .iter()
+            .map(|it| format!(" --group {it}"))
+            .collect();
+        let what = format!("user add {}{groups}", asked.name);
+        let authority = self.authority.clone();
+        self.administer(caller, of_account(&asked.name, what), async move {
+            let (made_up, hash) = hashed(asked.password).await?;
+            authority
+                .add_account(asked.name, hash, asked.groups)
+                .await?;
+            Ok(Secret { secret: made_up })
+        })
+        .await
     }
 
     /// Gives an account another password, which ends its sessions and signed tokens.
@@ -234,11 +188,14 @@ impl Management {
         caller: &Caller,
         asked: NewPassword,
     ) -> Result<Secret, ApiError> {
-        self.check_administrator(caller)?;
-        let (made_up, hash) = hashed(asked.password).await?;
-        self.administer(caller, Command::SetPassword(asked.name, hash))
-            .await?;
-        Ok(Secret { secret: made_up })
+        let what = format!("user passwd {}", asked.name);
+        let authority = self.authority.clone();
+        self.administer(caller, of_account(&asked.name, what), async move {
+            let (made_up, hash) = hashed(asked.password).await?;
+            authority.set_password(asked.name, hash).await?;
+            Ok(Secret { secret: made_up })
+        })
+        .await
     }
 
     /// Switches an account off or on, or puts it into other groups.
@@ -248,85 +205,50 @@ impl Management {
         asked: ChangeAccount,
     ) -> Result<(), ApiError> {
         self.check_administrator(caller)?;
+        let name = asked.name;
         if let Some(groups) = asked.groups {
-            let command = Command::SetGroups(asked.name.clone(), groups);
-            self.administer(caller, command).await?;
+            let words: String = groups.iter().map(|it| format!(" {it}")).collect();
+            let what = format!("user groups {name}{words}");
+            let (authority, of) = (self.authority.clone(), name.clone());
+            self.administer(caller, of_account(&name, what), async move {
+                Ok(authority.set_groups(of, groups).await?)
+            })
+            .await?;
         }
         if let Some(disabled) = asked.disabled {
-            let command = Command::DisableUser(asked.name, disabled);
-            self.administer(caller, command).await?;
+            let done = if disabled { "disable" } else { "enable" };
+            let what = format!("user {done} {name}");
+            let authority = self.authority.clone();
+            self.administer(caller, of_account(&name.clone(), what), async move {
+                Ok(authority.set_disabled(name, disabled).await?)
+            })
+            .await?;
         }
         Ok(())
     }
 
     /// Removes an account, with its tokens.
     pub async fn remove_account(&self, caller: &Caller, asked: ByName) -> Result<(), ApiError> {
-        self.administer(caller, Command::RemoveUser(asked.name))
-            .await
-            .map(drop)
-    }
-
-    /// The tokens, by name.
-    pub async fn tokens(&self, caller: &Caller) -> Result<Vec<Token>, ApiError> {
-        match self.administer(caller, Command::ListTokens).await? {
-            Answer::Tokens(tokens) => Ok(tokens
-                .into_iter()
-                .map(|token| Token {
-                    name: token.name.to_string(),
-                    account: token.owner,
-                    actions: token.actions.to_string(),
-                    repositories: token.repositories,
-                    expires_ms: token.expires_ms,
-                    used_ms: token.used_ms,
-                    access_key: token.access_key,
-                })
-                .collect()),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Makes a token, which is shown this once.
-    pub async fn create_token(
-        &self,
-        caller: &Caller,
-        asked: CreateToken,
-    ) -> Result<Secret, ApiError> {
-        self.check_administrator(caller)?;
-        let made = token::new_secret().map_err(ApiError::internal)?;
-        let command = Command::CreateToken(NewToken {
-            name: asked.name,
-            secret: token::hash(&made),
-            owner: asked.account,
-            actions: asked.actions,
-            repositories: asked.repositories,
-            expires_ms: asked.expires_in.map(end).transpose()?,
-        });
-        self.administer(caller, command).await?;
-        Ok(Secret { secret: Some(made) })
-    }
-
-    /// Takes a token out.
-    pub async fn revoke_token(&self, caller: &Caller, asked: ByName) -> Result<(), ApiError> {
-        self.administer(caller, Command::RevokeToken(asked.name))
-            .await
-            .map(drop)
+        let what = format!("user rm {}", asked.name);
+        let authority = self.authority.clone();
+        self.administer(caller, of_account(&asked.name, what), async move {
+            Ok(authority.remove_account(asked.name).await?)
+        })
+        .await
     }
 
     /// The rules.
     pub async fn rules(&self, caller: &Caller) -> Result<Rules, ApiError> {
-        match self.administer(caller, Command::ListRules).await? {
-            Answer::Rules(configured, kept) => Ok(Rules {
-                configured: configured.iter().map(ToString::to_string).collect(),
-                rules: kept
-                    .iter()
-                    .map(|kept| RuleLine {
-                        number: kept.number,
-                        rule: kept.rule.to_string(),
-                    })
-                    .collect(),
-            }),
-            other => Err(unexpected(&other)),
-        }
+        self.check_administrator(caller)?;
+        let (configured, kept) = self.authority.rules()?;
+        let rules = kept.iter().map(|kept| RuleLine {
+            number: kept.number,
+            rule: kept.rule.to_string(),
+        });
+        Ok(Rules {
+            configured: configured.iter().map(ToString::to_string).collect(),
+            rules: rules.collect(),
+        })
     }
 
     /// Adds a rule; its number.
@@ -341,20 +263,26 @@ impl Management {
             actions: asked.actions,
             repositories: asked.repositories,
         };
-        match self
-            .administer(caller, Command::AddRule(asked.number, rule))
-            .await?
-        {
-            Answer::Added(number) => Ok(RuleNumber { number }),
-            other => Err(unexpected(&other)),
-        }
+        let number = asked.number.map(|number| number.to_string());
+        let deed = Deed::of_server("rule", number, format!("policy add: {rule}"));
+        let authority = self.authority.clone();
+        self.administer(caller, deed, async move {
+            let number = authority.add_rule(asked.number, rule).await?;
+            Ok(RuleNumber { number })
+        })
+        .await
     }
 
     /// Takes a rule out.
     pub async fn remove_rule(&self, caller: &Caller, asked: RuleNumber) -> Result<(), ApiError> {
-        self.administer(caller, Command::RemoveRule(asked.number))
-            .await
-            .map(drop)
+        let number = asked.number.to_string();
+        let what = format!("policy rm {number}");
+        let deed = Deed::of_server("rule", Some(number), what);
+        let authority = self.authority.clone();
+        self.administer(caller, deed, async move {
+            Ok(authority.remove_rule(asked.number).await?)
+        })
+        .await
     }
 
     /// Whether somebody may do something, and which rule decides.
@@ -368,20 +296,16 @@ impl Management {
         let who: Who = who.parse().map_err(bad)?;
         let action: Action = action.parse().map_err(bad)?;
         let named: Named = named.parse().map_err(|error| bad(format!("{error}")))?;
-        match self
-            .administer(caller, Command::Test(who, action, named))
-            .await?
-        {
-            Answer::Decided(decision) => Ok(Tested {
-                allowed: decision.allowed,
-                reason: decision.reason.to_string(),
-            }),
-            other => Err(unexpected(&other)),
-        }
+        self.check_administrator(caller)?;
+        let decision = self.authority.test(&who, action, &named);
+        Ok(Tested {
+            allowed: decision.allowed,
+            reason: decision.reason.to_string(),
+        })
     }
 
     /// Refuses whoever may not change who may do what.
-    fn check_administrator(&self, caller: &Caller) -> Result<(), ApiError> {
+    pub(super) fn check_administrator(&self, caller: &Caller) -> Result<(), ApiError> {
         caller.require_admin()?;
         match caller.identity.is_token() {
             false => Ok(()),
@@ -393,38 +317,26 @@ impl Management {
         }
     }
 
-    /// Does what a command says, and writes down what became of it. It goes on when whoever asked has gone.
-    async fn administer(&self, caller: &Caller, command: Command) -> Result<Answer, ApiError> {
-        let (management, caller) = (self.clone(), caller.clone());
-        let deed = Deed::of_auth(&command);
-        let done = tokio::spawn(async move {
-            let answer = match management.check_administrator(&caller) {
-                Ok(()) => {
-                    let done = command::run(&management.authority, command).await;
-                    done.map_err(ApiError::from)
-                }
-                Err(error) => Err(error),
-            };
-            management.did(&caller, deed, answer.as_ref().err()).await;
-            answer
-        });
-        done.await.map_err(ApiError::internal)?
+    /// Changes who may do what, if the caller may.
+    pub(super) async fn administer<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        deed: Deed,
+        work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let permitted = self.check_administrator(caller);
+        self.carry_out(caller, deed, permitted, work).await
     }
+}
+
+fn of_account(name: &Name, what: String) -> Deed {
+    Deed::of_server("account", Some(name.to_string()), what)
 }
 
 /// A password and its hash; the password is made up, and told, where there is none.
 async fn hashed(chosen: Option<String>) -> Result<(Option<String>, String), ApiError> {
     let made_up = match &chosen {
-        Some(password) if PASSWORD_BYTES.contains(&password.len()) => None,
-        Some(password) => {
-            let message = format!(
-                "the password has {} bytes: use {} to {}",
-                password.len(),
-                PASSWORD_BYTES.start(),
-                PASSWORD_BYTES.end()
-            );
-            return Err(ApiError::bad_request(message));
-        }
+        Some(_) => None,
         None => Some(secret::password::<MADE_UP>().map_err(ApiError::internal)?),
     };
     let password = chosen.or_else(|| made_up.clone()).unwrap_or_default();
@@ -432,26 +344,13 @@ async fn hashed(chosen: Option<String>) -> Result<(Option<String>, String), ApiE
     let hash = tokio::task::spawn_blocking(move || password::hash(&password)).await;
     let hash = hash
         .map_err(ApiError::internal)?
-        .map_err(ApiError::internal)?;
+        .map_err(|error| match error {
+            PasswordError::Short(_) | PasswordError::Long(_) => bad(error),
+            PasswordError::Hash(_) => ApiError::internal(error),
+        })?;
     Ok((made_up, hash))
-}
-
-/// When something ends that holds for so many seconds from now, in milliseconds since 1970.
-fn end(seconds: u64) -> Result<u64, ApiError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let end = now
-        .unwrap_or_default()
-        .checked_add(Duration::from_secs(seconds));
-    let end_ms = end.and_then(|end| u64::try_from(end.as_millis()).ok());
-    end_ms.ok_or_else(|| ApiError::bad_request("expires_in is too long: leave it out for never"))
 }
 
 fn bad(error: impl std::fmt::Display) -> ApiError {
     ApiError::bad_request(error.to_string())
-}
-
-fn unexpected(answer: &Answer) -> ApiError {
-    ApiError::internal(anyhow::anyhow!(
-        "an answer of another kind was expected: {answer:?}"
-    ))
 }

@@ -7,16 +7,33 @@ use crate::http::admin::Deed;
 use crate::http::error::ApiError;
 
 impl Management {
-    /// Tells the log what became of a deed.
-    pub(super) async fn did(
+    /// Does what is permitted, and tells the log what became of it. It goes on when whoever asked has gone.
+    pub(super) async fn carry_out<T, W>(
         &self,
         caller: &Caller,
-        deed: Option<Deed>,
-        refused: Option<&ApiError>,
-    ) {
-        let (Some(log), Some(deed)) = (&self.api.audit, deed) else {
-            return;
-        };
+        deed: Deed,
+        permitted: Result<(), ApiError>,
+        work: W,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, ApiError>> + Send + 'static,
+    {
+        let (management, caller) = (self.clone(), caller.clone());
+        let done = tokio::spawn(async move {
+            let done = match permitted {
+                Ok(()) => work.await,
+                Err(error) => Err(error),
+            };
+            management.did(&caller, deed, done.as_ref().err()).await;
+            done
+        });
+        done.await.map_err(ApiError::internal)?
+    }
+
+    /// Tells the log what became of a deed.
+    pub(super) async fn did(&self, caller: &Caller, deed: Deed, refused: Option<&ApiError>) {
+        let Some(log) = &self.api.audit else { return };
         // What somebody may do and could not be done, because it is not there, did nothing.
         let status = refused.map_or(200, |it| it.status().as_u16());
         let is_denied = matches!(status, 401 | 403 | 405 | 429);
@@ -51,5 +68,8 @@ impl Management {
     fn place(&self, caller: &Caller, event: &mut Event) {
         event.from = caller.from.map(|from| from.to_string());
         event.request = caller.request.map(|RequestId(id)| id.to_string());
+        if let Some(operator) = caller.operator {
+            operator.sign(event);
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::Management;
 use crate::auth::policy::Reason;
 use crate::auth::{Action, AuthError, ClientCertificate, Decision, Identity};
 use crate::http::RequestId;
+use crate::http::admin::Operator;
 use crate::http::error::ApiError;
 use crate::http::metrics::Limit;
 use crate::http::transport::Peer;
@@ -39,11 +40,16 @@ pub struct Caller {
     pub origin: Option<String>,
     /// The secret of their session; `None` if they came without one.
     pub session: Option<String>,
+    /// The user of the system, if it is the operator.
+    pub operator: Option<Operator>,
 }
 
 impl Caller {
     /// Finds out who sends a request, counts it, and refuses one that another site has a browser send.
     pub async fn of(management: &Management, request: &Parts) -> Result<Self, ApiError> {
+        if let Some(operator) = request.extensions.get() {
+            return Ok(Caller::operator(*operator, request));
+        }
         let (headers, api) = (&request.headers, &management.api);
         let peer = request.extensions.get::<Peer>().copied();
         let from = api.origin.client(headers, peer);
@@ -75,6 +81,7 @@ impl Caller {
             request: request.extensions.get().copied(),
             origin,
             session,
+            operator: None,
         };
         let is_read = matches!(request.method, Method::GET | Method::HEAD);
         if !is_read {
@@ -83,6 +90,18 @@ impl Caller {
         let counted = api.limits.count_by(&caller.identity);
         counted.map_err(too_many(Limit::requests_by_account))?;
         Ok(caller)
+    }
+
+    /// The operator, who is counted by no limit, and whom no browser sends: it reaches no socket.
+    fn operator(operator: Operator, request: &Parts) -> Self {
+        Caller {
+            identity: Identity::operator(),
+            from: None,
+            request: request.extensions.get().copied(),
+            origin: None,
+            session: None,
+            operator: Some(operator),
+        }
     }
 
     /// Refuses a change that a page of another site has a browser send: browsers add cookies, client

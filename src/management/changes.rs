@@ -4,49 +4,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Caller, Management};
-use crate::audit::event::shown;
-use crate::auth::{Action, AuthError, NAME_BYTES_MAX};
+use crate::auth::Action;
 use crate::digest::Digest;
 use crate::http::admin::Deed;
 use crate::http::error::ApiError;
 use crate::oci::{RepositoryName, Tag};
-use crate::registry::command::{self, Answer, Command};
-use crate::registry::history::{Presence, TagMoment};
 use crate::registry::selection::Selection;
-use crate::registry::tables::TagChange;
+use crate::registry::{Registry, RegistryError};
 
 /// Tags that are deleted at once.
 pub const TAGS_MAX: usize = 1_000;
-
-/// A change of a tag.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Moment {
-    /// When, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// What happened.
-    #[schema(value_type = String, example = "pushed")]
-    pub change: TagChange,
-    /// The manifest that it points at from then on, or pointed at until then.
-    pub digest: String,
-    /// By whom, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// What has become of the manifest: `live`, `deleted` (it can come back) or `purged`.
-    #[schema(value_type = String, example = "live")]
-    pub manifest: Presence,
-}
-
-impl From<TagMoment> for Moment {
-    fn from(moment: TagMoment) -> Self {
-        Moment {
-            at_ms: moment.at_ms,
-            change: moment.change,
-            digest: moment.digest.to_string(),
-            by: moment.by,
-            manifest: moment.manifest,
-        }
-    }
-}
 
 /// What deleting some tags comes to.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -90,8 +57,33 @@ pub struct DeleteTags {
     pub dry_run: bool,
 }
 
+/// A tag that is to go without its manifest.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Untag {
+    /// The repository.
+    #[schema(value_type = String, example = "team/app")]
+    pub repository: RepositoryName,
+    /// The tag.
+    #[schema(value_type = String, example = "v1.0")]
+    pub tag: Tag,
+    /// Its manifest goes as well and for good, if no other tag points at it and no index lists it. For those
+    /// who administer the repository.
+    #[serde(default)]
+    pub now: bool,
+}
+
+/// What became of a tag's manifest.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Untagged {
+    /// The manifest that the tag pointed at.
+    pub digest: String,
+    /// Whether it is gone for good.
+    pub purged: bool,
+}
+
 /// A tag that somebody wants back.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UndeleteTag {
     /// The repository.
@@ -103,7 +95,7 @@ pub struct UndeleteTag {
 }
 
 /// A tag that is to point back.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackTag {
     /// The repository.
@@ -118,25 +110,84 @@ pub struct RollbackTag {
 }
 
 /// Where a tag points now.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Pointed {
     /// The manifest.
     pub digest: String,
 }
 
-impl Management {
-    /// The changes of a tag, newest first.
-    pub fn history(
-        &self,
-        caller: &Caller,
-        repository: &RepositoryName,
-        tag: &Tag,
-    ) -> Result<Vec<Moment>, ApiError> {
-        caller.require(Action::Pull, repository)?;
-        let history = self.api.registry.tag_history(repository, tag)?;
-        Ok(history.into_iter().map(Moment::from).collect())
-    }
+/// A manifest that is to go, with its tags.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteManifest {
+    /// The repository.
+    #[schema(value_type = String, example = "team/app")]
+    pub repository: RepositoryName,
+    /// The manifest, which may be deleted already where it is to go for good.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// For good. For those who administer the repository.
+    #[serde(default)]
+    pub now: bool,
+}
 
+/// A manifest that somebody wants back.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndeleteManifest {
+    /// The repository.
+    #[schema(value_type = String, example = "team/app")]
+    pub repository: RepositoryName,
+    /// The manifest.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+}
+
+/// What came back with a manifest.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ManifestBack {
+    /// Its tags.
+    pub tags: Vec<String>,
+}
+
+/// A repository that is to go, with all that is in it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRepository {
+    /// The repository.
+    #[schema(value_type = String, example = "team/app")]
+    pub repository: RepositoryName,
+    /// For good, with its blobs and histories. For those who administer the repository.
+    #[serde(default)]
+    pub now: bool,
+}
+
+/// What went with a repository.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeletedRepository {
+    /// How many manifests.
+    pub manifests: u64,
+}
+
+/// A repository that somebody wants back.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndeleteRepository {
+    /// The repository.
+    #[schema(value_type = String, example = "team/app")]
+    pub repository: RepositoryName,
+}
+
+/// What came back with a repository.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RepositoryBack {
+    /// Manifests that are there again.
+    pub back: u64,
+    /// Manifests that cannot come back; the log says why.
+    pub lost: u64,
+}
+
+impl Management {
     /// Deletes tags, with the manifests that nothing else points at, or says what that would come to.
     pub async fn delete_tags(
         &self,
@@ -174,28 +225,48 @@ impl Management {
         if asked.dry_run {
             return Ok(deleted);
         }
-        let repository = &asked.repository;
-        let manifests = selection.manifests.into_iter().map(|digest| {
-            let command = Command::DeleteManifest(repository.clone(), digest, false);
-            (digest.to_string(), command)
-        });
-        let tags = selection.tags.into_iter().map(|tag| {
-            let reference = tag.to_string();
-            (
-                reference,
-                Command::DeleteTag(repository.clone(), tag, false),
-            )
-        });
-        let commands: Vec<_> = manifests.chain(tags).collect();
-        for (reference, command) in commands {
-            if let Err(error) = self.carry_out(caller, command).await {
-                deleted.manifests.retain(|it| *it != reference);
-                deleted.tags.retain(|it| *it != reference);
-                let reason = error.message().to_owned();
-                deleted.refused.push(Refused { reference, reason });
+        let mut refused = Vec::new();
+        for digest in selection.manifests {
+            let asked = DeleteManifest {
+                repository: asked.repository.clone(),
+                digest,
+                now: false,
+            };
+            if let Err(error) = self.delete_manifest(caller, asked).await {
+                refused.push((digest.to_string(), error));
             }
         }
+        for tag in selection.tags {
+            let reference = tag.to_string();
+            let asked = Untag {
+                repository: asked.repository.clone(),
+                tag,
+                now: false,
+            };
+            if let Err(error) = self.untag(caller, asked).await {
+                refused.push((reference, error));
+            }
+        }
+        for (reference, error) in refused {
+            deleted.manifests.retain(|it| *it != reference);
+            deleted.tags.retain(|it| *it != reference);
+            let reason = error.message().to_owned();
+            deleted.refused.push(Refused { reference, reason });
+        }
         Ok(deleted)
+    }
+
+    /// Deletes a tag alone.
+    pub async fn untag(&self, caller: &Caller, asked: Untag) -> Result<Untagged, ApiError> {
+        let (name, tag, now) = (asked.repository, asked.tag, asked.now);
+        let what = format!("tag delete{}", at_once(now));
+        let deed = Deed::of_content(("delete", "tag"), &name, Some(&tag), None, &what);
+        let delete =
+            move |registry: Registry, name| async move { registry.untag(&name, &tag, now).await };
+        let untagged = self.change(caller, (delete_right(now), deed), name, delete);
+        let (digest, purged) = untagged.await?;
+        let digest = digest.to_string();
+        Ok(Untagged { digest, purged })
     }
 
     /// Brings a deleted tag back.
@@ -204,8 +275,16 @@ impl Management {
         caller: &Caller,
         asked: UndeleteTag,
     ) -> Result<Pointed, ApiError> {
-        let command = Command::UndeleteTag(asked.repository, asked.tag);
-        self.point(caller, command).await
+        let (name, tag) = (asked.repository, asked.tag);
+        let done = ("undelete", "tag");
+        let deed = Deed::of_content(done, &name, Some(&tag), None, "tag undelete");
+        let undelete =
+            move |registry: Registry, name| async move { registry.undelete_tag(&name, &tag).await };
+        let digest = self
+            .change(caller, (Action::PushNew, deed), name, undelete)
+            .await?;
+        let digest = digest.to_string();
+        Ok(Pointed { digest })
     }
 
     /// Points a tag back.
@@ -214,109 +293,152 @@ impl Management {
         caller: &Caller,
         asked: RollbackTag,
     ) -> Result<Pointed, ApiError> {
-        let command = Command::RollbackTag(asked.repository, asked.tag, asked.digest);
-        self.point(caller, command).await
+        let (name, tag, to) = (asked.repository, asked.tag, asked.digest);
+        let done = ("overwrite", "tag");
+        let deed = Deed::of_content(done, &name, Some(&tag), to.as_ref(), "tag rollback");
+        let rollback = move |registry: Registry, name| async move {
+            registry.rollback_tag(&name, &tag, to.as_ref()).await
+        };
+        let digest = self
+            .change(caller, (Action::Overwrite, deed), name, rollback)
+            .await?;
+        let digest = digest.to_string();
+        Ok(Pointed { digest })
     }
 
-    async fn point(&self, caller: &Caller, command: Command) -> Result<Pointed, ApiError> {
-        match self.carry_out(caller, command).await? {
-            Answer::Pointed(digest) => Ok(Pointed {
-                digest: digest.to_string(),
-            }),
-            other => Err(ApiError::internal(anyhow::anyhow!(
-                "a tag was to be pointed somewhere, and the answer is {other:?}"
-            ))),
-        }
-    }
-
-    /// Does what a command says, if the caller may, and writes down what became of it. It goes on when
-    /// whoever asked has gone.
-    pub(super) async fn carry_out(
+    /// Deletes a manifest, with its tags.
+    pub async fn delete_manifest(
         &self,
         caller: &Caller,
-        command: Command,
-    ) -> Result<Answer, ApiError> {
-        let (management, caller) = (self.clone(), caller.clone());
-        let deed = Deed::of_registry(&command);
-        let done = tokio::spawn(async move {
-            let answer = management.answer(&caller, command).await;
-            management.did(&caller, deed, answer.as_ref().err()).await;
-            answer
-        });
-        done.await.map_err(ApiError::internal)?
+        asked: DeleteManifest,
+    ) -> Result<(), ApiError> {
+        let (name, digest, now) = (asked.repository, asked.digest, asked.now);
+        let what = format!("manifest delete{}", at_once(now));
+        let deed = Deed::of_content(("delete", "manifest"), &name, None, Some(&digest), &what);
+        let delete = move |registry: Registry, name| async move {
+            match now {
+                true => registry.purge_manifest(&name, &digest).await,
+                false => registry.delete_manifest(&name, &digest).await,
+            }
+        };
+        self.change(caller, (delete_right(now), deed), name, delete)
+            .await
     }
 
-    async fn answer(&self, caller: &Caller, command: Command) -> Result<Answer, ApiError> {
-        let (right, repository) = needs(&command);
-        match repository {
-            Some(repository) => caller.require(right, repository)?,
-            None => caller.require_admin()?,
+    /// Brings a deleted manifest back, with its tags.
+    pub async fn undelete_manifest(
+        &self,
+        caller: &Caller,
+        asked: UndeleteManifest,
+    ) -> Result<ManifestBack, ApiError> {
+        let (name, digest) = (asked.repository, asked.digest);
+        let done = ("undelete", "manifest");
+        let deed = Deed::of_content(done, &name, None, Some(&digest), "manifest undelete");
+        let undelete = move |registry: Registry, name| async move {
+            registry.undelete_manifest(&name, &digest).await
         };
-        if self.api.read_only && command.changes() {
-            return Err(ApiError::read_only("GET"));
-        }
-        let changed = repository.cloned();
+        let tags = self
+            .change(caller, (Action::PushNew, deed), name, undelete)
+            .await?;
+        let tags = tags.iter().map(ToString::to_string).collect();
+        Ok(ManifestBack { tags })
+    }
+
+    /// Deletes a repository.
+    pub async fn delete_repository(
+        &self,
+        caller: &Caller,
+        asked: DeleteRepository,
+    ) -> Result<DeletedRepository, ApiError> {
+        let (name, now) = (asked.repository, asked.now);
+        let what = format!("repository delete{}", at_once(now));
+        let deed = Deed::of_content(("delete", "repository"), &name, None, None, &what);
+        let delete = move |registry: Registry, name| async move {
+            match now {
+                true => registry.purge_repository(&name).await,
+                false => registry.delete_repository(&name).await,
+            }
+        };
+        let manifests = self
+            .change(caller, (delete_right(now), deed), name, delete)
+            .await?;
+        Ok(DeletedRepository { manifests })
+    }
+
+    /// Brings a deleted repository back.
+    pub async fn undelete_repository(
+        &self,
+        caller: &Caller,
+        asked: UndeleteRepository,
+    ) -> Result<RepositoryBack, ApiError> {
+        let name = asked.repository;
+        let done = ("undelete", "repository");
+        let deed = Deed::of_content(done, &name, None, None, "repository undelete");
+        let undelete = move |registry: Registry, name| async move {
+            registry.undelete_repository(&name).await
+        };
+        let undeleted = self
+            .change(caller, (Action::PushNew, deed), name, undelete)
+            .await?;
+        Ok(RepositoryBack {
+            back: undeleted.back,
+            lost: undeleted.lost,
+        })
+    }
+
+    /// Changes what a repository holds, if the caller may.
+    async fn change<T, W>(
+        &self,
+        caller: &Caller,
+        (right, deed): (Action, Deed),
+        repository: RepositoryName,
+        work: impl FnOnce(Registry, RepositoryName) -> W,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, RegistryError>> + Send + 'static,
+    {
+        let permitted = caller.require(right, &repository);
+        let permitted = permitted.and_then(|_| self.check_writes());
+        let lists = self.tag_lists.clone();
+        let changes = work(self.registry_of(caller), repository.clone());
+        let work = async move {
+            let changed = changes.await?;
+            lists.forget(&repository);
+            Ok(changed)
+        };
+        self.carry_out(caller, deed, permitted, work).await
+    }
+
+    /// The registry, whose histories name the caller. [storage] delete is about clients alone.
+    pub(super) fn registry_of(&self, caller: &Caller) -> Registry {
         let registry = match caller.identity.actor() {
             Some(actor) => self.api.registry.acting_as(&actor),
             None => self.api.registry.clone(),
         };
-        let answer = command::run_as(registry, command).await?;
-        if let Some(repository) = changed {
-            self.tag_lists.forget(&repository);
+        match caller.operator {
+            Some(_) => registry.with_deletes(),
+            None => registry,
         }
-        Ok(answer)
     }
 
-    /// Logs somebody in by name and password, and gives the secret of their session.
-    pub async fn log_in(
-        &self,
-        caller: &Caller,
-        name: &str,
-        password: &str,
-    ) -> Result<String, ApiError> {
-        let api = &self.api;
-        let known = api.auth.log_in(name, password, caller.from).await;
-        api.metrics.login(known.is_ok());
-        let known = match known {
-            // A name and a password that nobody has, given where none is needed, are no login.
-            Ok(known) if known.is_anonymous() => Err(AuthError::Unauthenticated),
-            other => other,
-        };
-        match known {
-            Ok(identity) => {
-                let who = identity.to_string();
-                let secret = self.sessions.begin(identity).map_err(ApiError::internal)?;
-                self.logged_in(caller, who, None).await;
-                Ok(secret)
-            }
-            Err(error) => {
-                // A token that was typed where the name goes is not written down.
-                let who = match name.contains(crate::auth::token::TOKEN_PREFIX) {
-                    true => "tried:(a token)".to_owned(),
-                    false => format!("tried:{}", shown(name, NAME_BYTES_MAX)),
-                };
-                self.logged_in(caller, who, Some(&error.to_string())).await;
-                Err(error.into())
-            }
+    /// Refuses changes while the server takes none.
+    pub(super) fn check_writes(&self) -> Result<(), ApiError> {
+        match self.api.read_only {
+            true => Err(ApiError::read_only("GET")),
+            false => Ok(()),
         }
     }
 }
 
-/// The right that a command takes, and in which repository; `None`: in the server as a whole.
-fn needs(command: &Command) -> (Action, Option<&RepositoryName>) {
-    match command {
-        Command::TagHistory(name, _) | Command::Why(name, _) => (Action::Pull, Some(name)),
-        Command::RollbackTag(name, ..) => (Action::Overwrite, Some(name)),
-        Command::UndeleteTag(name, _)
-        | Command::UndeleteManifest(name, _)
-        | Command::UndeleteRepository(name) => (Action::PushNew, Some(name)),
-        Command::DeleteTag(name, _, false)
-        | Command::DeleteManifest(name, _, false)
-        | Command::DeleteRepository(name, false) => (Action::Delete, Some(name)),
-        // For good, whatever the configuration keeps deleted things for.
-        Command::DeleteTag(name, _, true)
-        | Command::DeleteManifest(name, _, true)
-        | Command::DeleteRepository(name, true) => (Action::Admin, Some(name)),
-        Command::Collect(_) => (Action::Admin, None),
+/// The right that a delete takes. For good is more, whatever the configuration keeps deleted things for.
+fn delete_right(now: bool) -> Action {
+    match now {
+        true => Action::Admin,
+        false => Action::Delete,
     }
+}
+
+fn at_once(now: bool) -> &'static str {
+    if now { " --now" } else { "" }
 }

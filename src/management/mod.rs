@@ -3,12 +3,13 @@
 //!
 //! * `caller`: who asks, and what they may; `sessions`: logins of the page
 //! * [`repositories`], [`tags`], [`manifests`], [`files`], [`comparison`], [`search`], [`overview`], [`growth`],
-//!   `health`: what is answered, as types that the page shows and [`routes`] gives as JSON
-//! * [`access`]: accounts, tokens, policy; [`operations`]: what runs beside the requests
+//!   [`history`], `health`: what is answered, as types that the page shows and [`routes`] gives as JSON
+//! * [`access`]: accounts, policy; [`tokens`]: tokens and keys; [`operations`]: what runs beside the requests
 //! * [`changes`]: what can be done; `audit`: what is written down of it
 //! * [`routes`]: `/api/v1`, and the OpenAPI document that describes it
 //!
-//! The page and the API call the same functions, so that neither shows what the other refuses.
+//! The page and the API call the same functions, so that neither shows what the other refuses. The commands go by
+//! the API.
 
 pub mod access;
 mod audit;
@@ -18,6 +19,7 @@ pub mod comparison;
 pub mod files;
 pub mod growth;
 mod health;
+pub mod history;
 pub mod manifests;
 pub mod operations;
 pub mod overview;
@@ -26,6 +28,7 @@ pub mod routes;
 pub mod search;
 pub mod sessions;
 pub mod tags;
+pub mod tokens;
 
 use std::sync::Arc;
 

@@ -1,24 +1,34 @@
-//! What runs beside the requests: collecting, compacting, and what the audit log tells; `running`: how far
-//! each is at this moment. For those who administer the server.
+//! What runs beside the requests: collecting, compacting, and what the audit log tells. For those who
+//! administer the server.
+//!
+//! * `running`: how far each is at this moment
+//! * `reports`: answers that are longer than memory, a line for each thing
 
+mod reports;
 mod running;
 
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::{Caller, Management};
 use crate::audit::{Event, Query};
+use crate::digest::Digest;
 use crate::http::admin::Deed;
 use crate::http::error::ApiError;
-use crate::registry::command::{Answer, Command};
+use crate::oci::RepositoryName;
+use crate::registry::gc::{Act, Collected, Item};
 
 pub use running::{BackupState, CollectionState, CompactionProgress, Running, ScrubState, Upload};
+
+/// Things that a collection names; of more the number is told.
+const ITEMS_MAX: usize = 10_000;
 
 /// Events that are shown at once.
 const EVENTS_MAX: u64 = 1_000;
 
 /// A pack.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Pack {
     /// Its name.
     pub pack: String,
@@ -33,7 +43,7 @@ pub struct Pack {
 }
 
 /// What runs beside the requests.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Operations {
     /// The packs.
     pub packs: Vec<Pack>,
@@ -43,11 +53,56 @@ pub struct Operations {
     pub uploads: u64,
 }
 
+/// What becomes of something that was due, and why.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Due {
+    /// The repository.
+    #[schema(value_type = String, example = "team/app")]
+    pub repository: RepositoryName,
+    /// The manifest or blob.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// What becomes of it: `purge` (a manifest goes for good), `unlink` (the repository loses a blob that
+    /// others keep), `remove` (a blob goes with its bytes) or `keep`.
+    #[schema(value_type = String, example = "remove")]
+    pub act: Act,
+    /// Why.
+    pub reason: String,
+    /// Bytes of the blob, where they go.
+    pub bytes: u64,
+}
+
+impl From<Item> for Due {
+    fn from(item: Item) -> Self {
+        Due {
+            repository: item.repository,
+            digest: item.digest,
+            act: item.act,
+            reason: item.reason,
+            bytes: item.bytes,
+        }
+    }
+}
+
+impl From<Due> for Item {
+    fn from(due: Due) -> Self {
+        Item {
+            repository: due.repository,
+            digest: due.digest,
+            act: due.act,
+            reason: due.reason,
+            bytes: due.bytes,
+        }
+    }
+}
+
 /// What a collection came to, or would.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Collection {
     /// Whether it was done, or only told.
     pub done: bool,
+    /// What was due; the first 10,000.
+    pub items: Vec<Due>,
     /// Deleted manifests that go for good.
     pub purged: u64,
     /// Blobs that a repository loses and another keeps.
@@ -58,10 +113,27 @@ pub struct Collection {
     pub bytes: u64,
     /// Blobs that are due and stay.
     pub kept: u64,
+    /// So long, in milliseconds, no blob goes, since clients may have been told of any; absent if some may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub all_leased_ms: Option<u64>,
+}
+
+impl Collection {
+    /// What it came to, as one figure each.
+    pub fn totals(&self) -> Collected {
+        Collected {
+            purged: self.purged,
+            unlinked: self.unlinked,
+            removed: self.removed,
+            bytes: self.bytes,
+            kept: self.kept,
+            all_leased_ms: self.all_leased_ms,
+        }
+    }
 }
 
 /// Whether something is only to be told.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Collect {
     /// Only say what it would come to.
@@ -119,44 +191,65 @@ impl Management {
 
     /// Collects what nothing refers to and is due, or says what that would come to.
     pub async fn collect(&self, caller: &Caller, asked: Collect) -> Result<Collection, ApiError> {
-        let collected = self
-            .carry_out(caller, Command::Collect(asked.dry_run))
-            .await?;
-        match collected {
-            Answer::Collected(_, collected) => Ok(Collection {
-                done: !asked.dry_run,
+        let permitted = caller.require_admin().map(drop);
+        let registry = self.registry_of(caller);
+        let dry_run = asked.dry_run;
+        let collect = move || {
+            let mut items = Vec::new();
+            let mut tell = |item: Item| {
+                if items.len() < ITEMS_MAX {
+                    items.push(Due::from(item));
+                }
+            };
+            let collected = match dry_run {
+                true => registry.plan_collection(&mut tell)?,
+                false => registry.collect(&CancellationToken::new(), &mut tell)?,
+            };
+            Ok(Collection {
+                done: !dry_run,
+                items,
                 purged: collected.purged,
                 unlinked: collected.unlinked,
                 removed: collected.removed,
                 bytes: collected.bytes,
                 kept: collected.kept,
-            }),
-            other => Err(ApiError::internal(anyhow::anyhow!(
-                "a collection was asked for, and the answer is {other:?}"
-            ))),
+                all_leased_ms: collected.all_leased_ms,
+            })
+        };
+        let work = async {
+            let collected = tokio::task::spawn_blocking(collect).await;
+            collected.map_err(ApiError::internal)?
+        };
+        if dry_run {
+            permitted?;
+            return work.await;
         }
+        let permitted = permitted.and_then(|()| self.check_writes());
+        self.carry_out(caller, Deed::of_store("store", "gc"), permitted, work)
+            .await
     }
 
     /// Has compaction stand still, or go on.
-    pub async fn pause_compaction(&self, caller: &Caller, asked: Pause) -> Result<Pause, ApiError> {
+    pub async fn pause_compaction(
+        &self,
+        caller: &Caller,
+        asked: Pause,
+    ) -> Result<CompactionProgress, ApiError> {
         let deed = match asked.paused {
             true => "compact --pause",
             false => "compact --resume",
         };
-        let deed = Some(Deed::of_store("store", deed));
-        let paused = match caller.require_admin() {
-            Ok(_) => {
-                let storage = self.storage.clone();
-                let pause = move || storage.compactor().pause(asked.paused);
-                let paused = tokio::task::spawn_blocking(pause).await;
-                paused
-                    .map_err(ApiError::internal)
-                    .and_then(|paused| paused.map(|()| asked).map_err(ApiError::internal))
-            }
-            Err(error) => Err(error),
+        let permitted = caller.require_admin().map(drop);
+        let storage = self.storage.clone();
+        let pause = move || storage.compactor().pause(asked.paused);
+        let work = async {
+            let paused = tokio::task::spawn_blocking(pause).await;
+            let paused = paused.map_err(ApiError::internal)?;
+            paused.map_err(ApiError::internal)
         };
-        self.did(caller, deed, paused.as_ref().err()).await;
-        paused
+        self.carry_out(caller, Deed::of_store("store", deed), permitted, work)
+            .await?;
+        Ok(self.compaction_progress())
     }
 
     /// Events of the audit log, newest first. `None` where there is no such log.

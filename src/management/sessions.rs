@@ -8,8 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::auth::Identity;
+use super::{Caller, Management};
+use crate::audit::event::shown;
 use crate::auth::secret::{self, NoRandomness};
+use crate::auth::{AuthError, Identity, NAME_BYTES_MAX};
+use crate::http::error::ApiError;
 
 /// A session that nobody uses ends after this.
 const IDLE: Duration = Duration::from_secs(8 * 3600);
@@ -100,6 +103,42 @@ fn key(secret: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(digits, 16).ok()?;
     }
     Some(key)
+}
+
+impl Management {
+    /// Logs somebody in by name and password, and gives the secret of their session.
+    pub async fn log_in(
+        &self,
+        caller: &Caller,
+        name: &str,
+        password: &str,
+    ) -> Result<String, ApiError> {
+        let api = &self.api;
+        let known = api.auth.log_in(name, password, caller.from).await;
+        api.metrics.login(known.is_ok());
+        let known = match known {
+            // A name and a password that nobody has, given where none is needed, are no login.
+            Ok(known) if known.is_anonymous() => Err(AuthError::Unauthenticated),
+            other => other,
+        };
+        match known {
+            Ok(identity) => {
+                let who = identity.to_string();
+                let secret = self.sessions.begin(identity).map_err(ApiError::internal)?;
+                self.logged_in(caller, who, None).await;
+                Ok(secret)
+            }
+            Err(error) => {
+                // A token that was typed where the name goes is not written down.
+                let who = match name.contains(crate::auth::token::TOKEN_PREFIX) {
+                    true => "tried:(a token)".to_owned(),
+                    false => format!("tried:{}", shown(name, NAME_BYTES_MAX)),
+                };
+                self.logged_in(caller, who, Some(&error.to_string())).await;
+                Err(error.into())
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@
 //! meanwhile keeps what was pushed, and the repository. Blobs follow as they always do: by the
 //! queue, when nothing refers to them any more.
 
-use serde::{Deserialize, Serialize};
-
 use super::quotas::Quota;
 use super::tables::{
     BLOB_LINKS, ContentKey, DELETED_MANIFESTS, MANIFESTS, REFERENCES, REPOSITORIES, TAG_HISTORY,
@@ -21,7 +19,7 @@ use crate::oci::RepositoryName;
 pub(super) const BATCH_ROWS_MAX: usize = 128;
 
 /// What came back with a repository.
-#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Undeleted {
     /// Manifests that are there again.
     pub back: u64,

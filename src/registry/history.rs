@@ -15,7 +15,7 @@ use crate::oci::{Reference, RepositoryName, Tag};
 pub const CHANGES_MAX: u32 = 1_000;
 
 /// A change of a tag.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TagMoment {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,

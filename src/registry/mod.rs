@@ -10,7 +10,6 @@
 //!   return and their end; `deletion`: whole repositories
 //! * [`gc`]: taking what nothing refers to; [`leases`]: what clients rely on meanwhile; [`why`]:
 //!   what keeps something
-//! * [`command`]: what an operator may ask
 //! * [`retention`]: what is kept of what nobody deletes; [`pulls`]: when and how often it was asked for;
 //!   [`recent`]: what was pushed lately; [`growth`]: what the store took up when
 //! * [`sizes`]: how large images are; [`du`]: what takes up room, and what deleting it frees; [`selection`]: deleting several tags at once
@@ -26,7 +25,6 @@ pub mod annotations;
 mod blobs;
 pub mod browse;
 pub mod check;
-pub mod command;
 mod deletion;
 pub mod du;
 pub mod error;

@@ -49,6 +49,28 @@ impl Registry {
             .await
     }
 
+    /// Deletes a tag, and with `purge` its manifest as well and for good, if no other tag points at it and
+    /// no index lists it. Where the tag pointed, and whether that manifest is gone.
+    pub async fn untag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        purge: bool,
+    ) -> Result<(Digest, bool), RegistryError> {
+        let digest = self.tag_target(repository, tag)?;
+        self.delete_tag(repository, tag).await?;
+        if !purge || self.is_tagged(repository, &digest)? {
+            return Ok((digest, false));
+        }
+        match self.purge_manifest(repository, &digest).await {
+            Ok(()) => Ok((digest, true)),
+            Err(RegistryError::StillReferenced { .. } | RegistryError::ManifestUnknown { .. }) => {
+                Ok((digest, false))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes a tag that still is as it was found; whether it was. For a thread that may block.
     pub(super) fn delete_tag_as_found(
         &self,

@@ -13,7 +13,7 @@ use crate::oci::{Reference, RepositoryName, Tag};
 const REASONS_MAX: usize = 100;
 
 /// Why something is kept, or when it goes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Why {
     /// What was asked about.
     pub digest: Digest,
@@ -38,8 +38,7 @@ pub enum Kind {
 }
 
 /// What keeps something.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Keeper {
     /// A tag points at it.
     Tag(Tag),

@@ -11,19 +11,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use drift::digest::Digest;
-use drift::http::admin::{COMPACT_ROUTE, RETENTION_ROUTE};
-use drift::oci::RepositoryName;
-use drift::registry::command::Command;
+use drift::http::admin::COMPACT_ROUTE;
 use drift::registry::retention::{Fate, Verdict};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 
 use crate::action::MANIFEST_TYPE;
 use crate::client::{Answered, Interrupted};
 use crate::content::{Content, sha256};
 use crate::expected::States;
-use asking::interrupted;
+use asking::{Order, interrupted};
 
 const REPOSITORY: &str = "operated/image";
 /// Tags that are moved about; the quota has room for one less.
@@ -144,7 +143,9 @@ impl Operator {
             Deed::UndeleteManifest => self.undelete_manifest().await?,
             Deed::Retain => self.retain().await?,
             Deed::Collect => {
-                self.command(Command::Collect(false)).await?.unwrap();
+                let asked = json!({});
+                let path = "/operations/collect";
+                self.order(&Order { path, asked }).await?.unwrap();
                 true
             }
             Deed::Compact => {
@@ -266,8 +267,9 @@ impl Operator {
         match purge {
             true => {
                 self.purged.insert(digest);
-                let command = Command::DeleteManifest(repository(), digest, true);
-                self.command(command).await?.unwrap();
+                let asked = json!({ "digest": digest, "now": true });
+                let order = Order::new("/manifests/delete", asked);
+                self.order(&order).await?.unwrap();
             }
             false => {
                 let path = format!("manifests/{digest}");
@@ -285,7 +287,7 @@ impl Operator {
     /// Asks for a manifest to come back, which `tags` point at then. What is refused changes nothing.
     async fn bring_back(
         &mut self,
-        command: Command,
+        order: Order,
         digest: Digest,
         tags: &[String],
     ) -> Answered<bool> {
@@ -298,9 +300,9 @@ impl Operator {
                 self.tags.doubt(tag.clone(), Some(digest));
             }
         }
-        match self.command(command.clone()).await? {
-            Ok(_) => {
-                assert!(!is_full, "{command:?} went over the quota");
+        match self.order(&order).await? {
+            Ok(()) => {
+                assert!(!is_full, "{order:?} went over the quota");
                 self.settle_manifest(digest);
                 for tag in tags {
                     self.point(tag, digest);
@@ -319,7 +321,7 @@ impl Operator {
                 }
                 Ok(false)
             }
-            Err(why) => panic!("{command:?}: {why}"),
+            Err(why) => panic!("{order:?}: {why}"),
         }
     }
 
@@ -332,8 +334,9 @@ impl Operator {
         let Some((tag, to)) = self.choose(earlier) else {
             return Ok(false);
         };
-        let command = Command::RollbackTag(repository(), parse(&tag), Some(to));
-        self.bring_back(command, to, &[tag]).await
+        let asked = json!({ "tag": tag, "digest": to });
+        let order = Order::new("/tags/rollback", asked);
+        self.bring_back(order, to, &[tag]).await
     }
 
     async fn undelete_tag(&mut self) -> Answered<bool> {
@@ -343,8 +346,8 @@ impl Operator {
         let Some((tag, digest)) = self.choose(absent.collect()) else {
             return Ok(false);
         };
-        let command = Command::UndeleteTag(repository(), parse(&tag));
-        self.bring_back(command, digest, &[tag]).await
+        let order = Order::new("/tags/undelete", json!({ "tag": tag }));
+        self.bring_back(order, digest, &[tag]).await
     }
 
     async fn undelete_manifest(&mut self) -> Answered<bool> {
@@ -355,13 +358,13 @@ impl Operator {
             return Ok(false);
         };
         tags.retain(|tag| !self.tags.is_there(tag));
-        let command = Command::UndeleteManifest(repository(), digest);
-        self.bring_back(command, digest, &tags).await
+        let order = Order::new("/manifests/undelete", json!({ "digest": digest }));
+        self.bring_back(order, digest, &tags).await
     }
 
     /// Goes by the rules, which delete what they said they would.
     async fn retain(&mut self) -> Answered<bool> {
-        let plan: Vec<Verdict> = self.lines(Method::GET, RETENTION_ROUTE).await?;
+        let plan: Vec<Verdict> = self.lines(Method::GET, "/retention").await?;
         let doomed: Vec<Verdict> = plan
             .iter()
             .filter(|it| it.fate == Fate::Delete)
@@ -376,7 +379,7 @@ impl Operator {
                 Err(_) => self.tags.doubt(verdict.reference.clone(), None),
             }
         }
-        let done: Vec<Verdict> = self.lines(Method::POST, RETENTION_ROUTE).await?;
+        let done: Vec<Verdict> = self.lines(Method::POST, "/retention").await?;
         assert_eq!(
             fates(&done),
             fates(&plan),
@@ -397,12 +400,4 @@ fn fates(verdicts: &[Verdict]) -> Vec<(&str, Fate)> {
         .iter()
         .map(|it| (it.reference.as_str(), it.fate))
         .collect()
-}
-
-fn repository() -> RepositoryName {
-    parse(REPOSITORY)
-}
-
-fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
-    text.parse().unwrap()
 }

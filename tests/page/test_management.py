@@ -13,11 +13,13 @@ from registry import PageRegistry
 
 
 def api(registry, path, method="GET", body=None, **headers):
-    """Status and JSON of an answer."""
+    """Status and JSON of an answer; of several lines a list."""
     if body is not None:
         headers.setdefault("Content_Type", "application/json")
         body = json.dumps(body).encode()
-    status, _, said = registry.send(method, f"{registry.page}/api/v1{path}", body, **headers)
+    status, answered, said = registry.send(method, f"{registry.page}/api/v1{path}", body, **headers)
+    if answered["Content-Type"] == "application/x-ndjson":
+        return status, [json.loads(line) for line in said.splitlines()]
     return status, json.loads(said)
 
 
@@ -338,7 +340,9 @@ FOR_ADMINISTRATORS = [
     ("/tokens", {"name": "t", "actions": "all", "repositories": ["**"]}), ("/tokens/revoke", {"name": "t"}), ("/policy", None),
     ("/policy", {"who": "everybody", "actions": "all", "repositories": "**"}), ("/policy/remove", {"number": 10}),
     ("/policy/test?who=user:dev&action=pull&repository=a", None), ("/operations", None), ("/operations/collect", {"dry_run": True}),
-    ("/operations/collect", {}), ("/operations/compaction", {"paused": True}), ("/audit", None), ("/operations/running", None)]
+    ("/operations/collect", {}), ("/operations/compaction", {"paused": True}), ("/audit", None), ("/operations/running", None),
+    ("/tokens/access-key", {"name": "k"}), ("/keys/rotate", {}), ("/audit/export", None), ("/usage", None), ("/usage?of=team/app", None),
+    ("/retention", None), ("/retention", {}), ("/why?repository=team/app&reference=v1", None)]
 
 # Refused as well; whoever may is told that there is none to come, or has it.
 AT_ONCE = ["/operations/backup", "/operations/scrub"]
@@ -353,7 +357,7 @@ def test_what_is_for_administrators_is_refused_to_others(people, path, body):
     # A token that may administer could make one that may do more (CVE-2019-16919).
     secret = people.drift("token", "create", f"t{abs(hash((path, str(body))))}", "--actions", "admin", "--repository", "**")
     status, _ = api(people, path, method, body, Authorization=basic("x", secret))
-    is_access = path.split("?")[0].split("/")[1] in ("accounts", "tokens", "policy")
+    is_access = path.split("?")[0].split("/")[1] in ("accounts", "tokens", "policy", "keys")
     assert status == (403 if is_access else 200)
     if body == {"paused": True}:
         api(people, path, method, {"paused": False}, **root(people))
@@ -362,7 +366,7 @@ def test_what_is_for_administrators_is_refused_to_others(people, path, body):
 def test_operations_are_told_and_done(people):
     status, said = api(people, "/operations", **root(people))
     assert status == 200 and said["packs"] and not said["compaction_paused"]
-    assert api(people, "/operations/compaction", "POST", {"paused": True}, **root(people))[1] == {"paused": True}
+    assert api(people, "/operations/compaction", "POST", {"paused": True}, **root(people))[1]["paused"]
     assert api(people, "/operations", **root(people))[1]["compaction_paused"]
     assert "Compaction stands still" in api(people, "/overview", **root(people))[1]["problems"][0]
     assert "problems" not in api(people, "/overview", Authorization=basic("reader"))[1]
@@ -373,6 +377,55 @@ def test_operations_are_told_and_done(people):
     status, events = api(people, "/audit" + query(limit=20), **root(people))
     assert status == 200 and events[0]["command"] == "gc" and events[0]["who"] == "user:root"
     assert api(people, "/audit" + query(denied="true", who="reader"), **root(people))[1][0]["decision"] == "deny"
+
+
+def test_long_answers_come_line_by_line(people):
+    status, usage = api(people, "/usage", **root(people))
+    assert status == 200 and usage[0]["holder"] == "store"
+    assert {"repository"} == {it["holder"] for it in usage[2:]} and "team/app" in [it["name"] for it in usage]
+    [whole, *blobs] = api(people, "/usage" + query(of="team/app:v1"), **root(people))[1]
+    assert (whole["holder"], {it["holder"] for it in blobs}) == ("tag", {"blob"})
+    assert api(people, "/usage?of=team/none", **root(people))[0] == 404
+    assert api(people, "/usage?of=a:b:c", **root(people))[0] == 400
+    events = api(people, "/audit/export", **root(people))[1]
+    numbers = [it["sequence"] for it in events]
+    assert numbers == sorted(numbers) and len(numbers) > 10
+    newest = api(people, "/audit/export" + query(newest=2, denied="true"), **root(people))[1]
+    assert newest == [it for it in events if it["decision"] == "deny"][-2:]
+    # No rule of retention: nothing is judged.
+    assert api(people, "/retention", "POST", {}, **root(people)) == (200, [])
+
+
+def test_what_is_deleted_alone_or_for_good_takes_the_rights_that_it_should(people):
+    as_dev, as_root = {"Authorization": basic("dev")}, root(people)
+    digest = people.push_image("team/gone", "v1", b"gone", **as_root)
+    untag = {"repository": "team/gone", "tag": "v1"}
+    assert api(people, "/tags/untag", "POST", untag, Authorization=basic("reader"))[0] == 403
+    manifest, whole = {"repository": "team/gone", "digest": digest}, {"repository": "team/gone"}
+    for path, body in ("/tags/untag", untag), ("/manifests/delete", manifest), ("/repositories/delete", whole):
+        assert api(people, path, "POST", body | {"now": True}, **as_dev)[0] == 403, path
+    assert api(people, "/tags/untag", "POST", untag, **as_root) == (200, {"digest": digest, "purged": False})
+    assert api(people, "/tags/untag", "POST", untag, **as_root)[0] == 404
+    assert api(people, "/tags/undelete", "POST", untag, **as_root)[1] == {"digest": digest}
+    assert api(people, "/manifests/delete", "POST", manifest, **as_root) == (200, None)
+    assert api(people, "/why" + query(repository="team/gone", reference=digest), **as_root)[1]["kind"] == "deleted-manifest"
+    assert api(people, "/manifests/undelete", "POST", manifest, **as_root) == (200, {"tags": ["v1"]})
+    keepers = api(people, "/why" + query(repository="team/gone", reference="v1"), **as_root)[1]["keepers"]
+    assert keepers == [{"by": "itself"}, {"by": "tag", "tag": "v1"}]
+    assert api(people, "/repositories/delete", "POST", whole, **as_root) == (200, {"manifests": 1})
+    assert api(people, "/repositories/undelete", "POST", whole, **as_root) == (200, {"back": 1, "lost": 0})
+    assert api(people, "/repositories/delete", "POST", whole | {"now": True}, **as_root) == (200, {"manifests": 1})
+    assert api(people, "/repositories/undelete", "POST", whole, **as_root)[0] == 404
+
+
+def test_access_keys_and_signing_keys_are_made(people):
+    status, key = api(people, "/tokens/access-key", "POST", {"account": "dev", "expires_in": 60}, **root(people))
+    assert status == 200 and key["access_key"].startswith("DRIFT") and key["secret_key"]
+    [listed] = [it for it in api(people, "/tokens", **root(people))[1] if it["name"] == key["name"]]
+    assert (listed["access_key"], listed["account"], listed["repositories"]) == (key["access_key"], "dev", ["s3:**", "**"])
+    assert key["secret_key"] not in json.dumps(listed)
+    first, second = (api(people, "/keys/rotate", "POST", {}, **root(people))[1]["id"] for _ in range(2))
+    assert first != second
 
 
 def once(registry, condition, **headers):

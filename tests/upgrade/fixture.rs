@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use drift::audit::{AuditLog, AuditOptions, Detail, Event, FileOptions, Verdict};
-use drift::auth::command::{self, Command as AuthCommand};
 use drift::auth::{AuthOptions, Authority, password};
 use drift::digest::{Algorithm, Digest};
 use drift::ghostbay::LocalStorageEngine;
@@ -174,15 +173,12 @@ pub fn authority(storage: &LocalStorageEngine, directory: &Path) -> Authority {
 /// Makes an account and a rule.
 async fn write_accounts(storage: &LocalStorageEngine, directory: &Path) {
     let authority = authority(storage, directory);
-    let account = AuthCommand::AddUser {
-        name: "fixture".parse().unwrap(),
-        password: password::hash(PASSWORD).unwrap(),
-        groups: vec!["group".parse().unwrap()],
-    };
-    let rule = AuthCommand::AddRule(None, RULE.parse().unwrap());
-    for command in [account, rule] {
-        command::run(&authority, command).await.unwrap();
-    }
+    let (name, groups) = ("fixture".parse(), vec!["group".parse().unwrap()]);
+    let password = password::hash(PASSWORD).unwrap();
+    let added = authority.add_account(name.unwrap(), password, groups).await;
+    added.unwrap();
+    let rule = authority.add_rule(None, RULE.parse().unwrap()).await;
+    rule.unwrap();
 }
 
 /// Writes an event down.

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::action::Action;
 use super::rule::{Effect, Rule};
 use super::subject::{OBJECTS_PREFIX, Subject};
@@ -13,7 +11,7 @@ use super::who::{Asking, Who};
 pub const ADMINISTRATORS: &str = "admins";
 
 /// A rule of the catalog; smaller numbers come first.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NumberedRule {
     /// Its number.
     pub number: u32,
@@ -33,8 +31,7 @@ pub struct Policy {
 }
 
 /// What decided.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reason {
     /// Login is switched off.
     Open,
@@ -82,7 +79,7 @@ impl fmt::Display for Reason {
 }
 
 /// Whether something may be done, and why.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     /// Whether it may.
     pub allowed: bool,

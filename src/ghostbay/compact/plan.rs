@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::ghostbay::catalog::{Catalog, Rows};
 use crate::ghostbay::error::StorageError;
 use crate::ghostbay::owners::each_row;
@@ -22,8 +20,7 @@ use crate::ghostbay::room::Gauge;
 const GAIN_BYTES_MIN: u64 = 64 << 10;
 
 /// What is to be done with a pack.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Decision {
     /// Move what is alive elsewhere.
     Rewrite,
@@ -61,7 +58,7 @@ impl fmt::Display for Decision {
 }
 
 /// A pack and its figures, in bytes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Candidate {
     /// The pack.
     pub pack: PackId,
@@ -78,7 +75,7 @@ pub struct Candidate {
 }
 
 /// All packs, and what is to be done with each.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
     /// The packs, by their ids.
     pub packs: Vec<Candidate>,

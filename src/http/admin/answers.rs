@@ -12,6 +12,9 @@ use tokio::sync::mpsc;
 
 use crate::ghostbay::background;
 
+/// The type of an answer that is a line of JSON for each thing.
+const LINES: &str = "application/x-ndjson";
+
 /// Pieces that wait to be sent. With the piece that is made and the one that is sent, an answer
 /// holds so many and two more.
 const PIECES_WAITING_MAX: usize = 4;
@@ -57,12 +60,12 @@ pub fn answer_in_pieces(
     let (sender, mut pieces) = mpsc::channel(PIECES_WAITING_MAX);
     let failed = sender.clone();
     let runtime = Handle::current();
-    let began = background::spawn("operator", move || {
+    let began = background::spawn("answer", move || {
         let pieces = Pieces { sender, runtime };
         if let Err(error) = make(&pieces)
             && !pieces.is_gone()
         {
-            tracing::error!("an answer to an operator broke off: {error:#}");
+            tracing::error!("an answer in pieces broke off: {error:#}");
             let _ = pieces.sender.blocking_send(Err(error));
         }
     });
@@ -83,7 +86,7 @@ pub fn answer_in_pieces(
 pub fn answer_in_lines<T: Serialize>(
     make: impl FnOnce(&mut dyn FnMut(T) -> bool) -> anyhow::Result<()> + Send + 'static,
 ) -> Response<Body> {
-    answer_in_pieces("application/x-ndjson", move |pieces| {
+    answer_in_pieces(LINES, move |pieces| {
         make(&mut |told| {
             let Ok(mut line) = serde_json::to_vec(&told) else {
                 return false;

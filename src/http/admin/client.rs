@@ -84,31 +84,20 @@ impl AdminClient {
     /// Asks, and gives the answer once its head is there. A refusal is an error. `target` is a
     /// path and a query.
     pub async fn get(&mut self, target: &str) -> Result<Answer, ClientError> {
-        self.ask(Method::GET, target, Vec::new()).await
+        self.ask(Method::GET, target).await
     }
 
     /// As [`AdminClient::get`], for what changes the store.
     pub async fn post(&mut self, target: &str) -> Result<Answer, ClientError> {
-        self.ask(Method::POST, target, Vec::new()).await
+        self.ask(Method::POST, target).await
     }
 
-    /// As [`AdminClient::post`], with JSON in the body.
-    pub async fn post_json(&mut self, target: &str, json: Vec<u8>) -> Result<Answer, ClientError> {
-        self.ask(Method::POST, target, json).await
-    }
-
-    async fn ask(
-        &mut self,
-        method: Method,
-        target: &str,
-        json: Vec<u8>,
-    ) -> Result<Answer, ClientError> {
+    async fn ask(&mut self, method: Method, target: &str) -> Result<Answer, ClientError> {
         let request = Request::builder()
             .method(method)
             .uri(target)
             .header(hyper::header::HOST, "admin.sock")
-            .header(hyper::header::CONTENT_TYPE, "application/json")
-            .body(Body::from(json))?;
+            .body(Body::empty())?;
         let mut answer = Answer {
             response: self.sender.send_request(request).await?,
         };

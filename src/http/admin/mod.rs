@@ -1,25 +1,21 @@
 //! What an operator's commands ask of the running server, by a socket in the data directory.
 //!
 //! * `socket`: the listener, and who may connect
+//! * `operator`: who they are; `deed`: what the audit log is told of what somebody does
 //! * `answers`: long answers, made on a thread of their own in bounded memory
-//! * `verify`: checking the store; `compact`: rewriting packs; `registry`: whatever the registry can be
-//!   asked; `retention`, `du`: what is asked of it in many lines; `auth`: accounts and policy; `audit`:
-//!   who did what, and what that log is told of commands
-//! * [`client`]: the other end, for the commands; [`exchange`]: the same for the registry's own API,
+//! * `verify`: checking the store; `compact`: rewriting packs; here: backups, and which server it is
+//! * [`client`]: the other end, for these; [`exchange`]: the same for the registry's own API and `/api/v1`,
 //!   which the operator is served as well
 //!
-//! The routes are ours alone: a command speaks to a server of its own version, and says so
-//! where it does not.
+//! The routes here are ours alone, for what is about this machine's files: a command speaks to a server of
+//! its own version, and says so where it does not. All else goes by `/api/v1`.
 
 mod answers;
-mod audit;
-mod auth;
 pub mod client;
 mod compact;
-mod du;
+mod deed;
 pub mod exchange;
-mod registry;
-mod retention;
+mod operator;
 mod socket;
 mod verify;
 
@@ -35,20 +31,15 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::audit::AuditLog;
-use crate::auth::Authority;
 use crate::ghostbay::LocalStorageEngine;
-use crate::registry::Registry;
 use crate::registry::check::VerifyOptions;
 
-use super::dispatch::operated;
 use super::error::ApiError;
-use super::{Api, Surface, observed};
 
-pub use self::audit::{AUDIT_ROUTE, Deed, Operator};
-pub use self::auth::AUTH_ROUTE;
 pub use answers::{Pieces, answer_in_lines, answer_in_pieces};
-pub use compact::{COMPACT_ROUTE, PAUSE_ROUTE, PAUSED, RESUME_ROUTE};
-pub use registry::REGISTRY_ROUTE;
+pub use compact::{COMPACT_ROUTE, PAUSED};
+pub use deed::Deed;
+pub use operator::Operator;
 pub use socket::{AdminSocket, SocketError};
 
 /// What the routes work on. Cheap to clone.
@@ -56,10 +47,6 @@ pub use socket::{AdminSocket, SocketError};
 pub struct AdminApi {
     /// The store.
     pub storage: Arc<LocalStorageEngine>,
-    /// The registry on it, the one that clients ask.
-    pub registry: Registry,
-    /// The accounts and the policy of the store.
-    pub authority: Arc<Authority>,
     /// Where it is written down who did what; `None`: nowhere.
     pub audit: Option<AuditLog>,
     /// Whether the server takes no writes.
@@ -70,35 +57,19 @@ pub struct AdminApi {
     pub compact_rate: u64,
 }
 
-/// Every route that an operator's command may ask: those of the commands, and the registry's own API.
-pub fn router(api: AdminApi, registry: Api) -> Router {
-    let metrics = registry.metrics.clone();
-    let registry = observed(operated(registry), metrics, Surface::Registry);
+/// What commands alone ask.
+pub fn router(api: AdminApi) -> Router {
     Router::new()
         .route(BACKUP_ROUTE, get(backup))
-        .route(DU_ROUTE, get(du::get))
-        .route(RETENTION_ROUTE, get(retention::get).post(retention::post))
         .route(HOLD_ROUTE, get(hold))
-        .route(COMPACT_ROUTE, get(compact::plan).post(compact::run))
-        .route(PAUSE_ROUTE, post(compact::pause))
-        .route(RESUME_ROUTE, post(compact::resume))
+        .route(COMPACT_ROUTE, post(compact::run))
         .route("/status", get(status))
         .route("/verify", get(verify::get).post(verify::post))
-        .route(REGISTRY_ROUTE, post(registry::post))
-        .route(AUTH_ROUTE, post(auth::post))
-        .route(AUDIT_ROUTE, post(audit::post))
         .with_state(api)
-        .merge(registry)
 }
 
 /// Where a backup of the index is to be had.
 pub const BACKUP_ROUTE: &str = "/backup";
-
-/// Where it is told what takes up room; `of=` is a repository, or one with a tag.
-pub const DU_ROUTE: &str = "/du";
-
-/// Where the rules of retention are gone by, or what they would do is told.
-pub const RETENTION_ROUTE: &str = "/retention";
 
 /// Whoever takes a backup and takes nothing for so long has it broken off.
 const READER_STALLS_MAX: Duration = Duration::from_secs(30);

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::audit::Operator;
+use super::Operator;
 
 /// Commands that are answered at once; further ones wait.
 const CONNECTIONS_MAX: usize = 32;

@@ -4,8 +4,7 @@
 use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 
-use super::audit::{Deed, Operator};
-use super::{AdminApi, answer_in_lines};
+use super::{AdminApi, Deed, Operator, answer_in_lines};
 use crate::http::error::ApiError;
 use crate::registry::check::{Depth, Repairs, Report, VerifyOptions, verify};
 

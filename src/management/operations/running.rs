@@ -1,7 +1,7 @@
 //! What is under way at this moment: uploads, and the work of the server's own.
 
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::{Caller, Management};
@@ -14,7 +14,7 @@ use crate::registry::uploads::OpenUpload;
 const UPLOADS_MAX: usize = 200;
 
 /// What is under way.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Running {
     /// The uploads that bytes came for last, the latest first; at most 200.
     pub uploads: Vec<Upload>,
@@ -32,7 +32,7 @@ pub struct Running {
 }
 
 /// An upload under way. Nothing of it lets anybody go on with it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Upload {
     /// The repository that it goes to.
     pub repository: String,
@@ -60,7 +60,7 @@ impl From<OpenUpload> for Upload {
 }
 
 /// How far the scrub is.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ScrubState {
     /// Whether it is switched on.
     pub enabled: bool,
@@ -84,7 +84,7 @@ pub struct ScrubState {
 }
 
 /// The backups of the schedule.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BackupState {
     /// Between one and the next, in milliseconds.
     pub every_ms: u64,
@@ -100,7 +100,7 @@ pub struct BackupState {
 }
 
 /// What compaction does.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CompactionProgress {
     /// Whether it stands still.
     pub paused: bool,
@@ -113,7 +113,7 @@ pub struct CompactionProgress {
 }
 
 /// Collections of garbage since the start.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CollectionState {
     /// Those that came to their end.
     pub runs: u64,
@@ -153,12 +153,8 @@ impl Management {
             backups.asked.notify_one();
             Ok(())
         });
-        self.did(
-            caller,
-            Some(Deed::of_store("store", "backup")),
-            begun.as_ref().err(),
-        )
-        .await;
+        let deed = Deed::of_store("store", "backup");
+        self.did(caller, deed, begun.as_ref().err()).await;
         begun?;
         self.running(caller).await
     }
@@ -178,12 +174,8 @@ impl Management {
             scrub.asked.notify_one();
             Ok(())
         });
-        self.did(
-            caller,
-            Some(Deed::of_store("store", "scrub")),
-            begun.as_ref().err(),
-        )
-        .await;
+        let deed = Deed::of_store("store", "scrub");
+        self.did(caller, deed, begun.as_ref().err()).await;
         begun?;
         self.running(caller).await
     }
@@ -231,7 +223,7 @@ impl Management {
         })
     }
 
-    fn compaction_progress(&self) -> CompactionProgress {
+    pub(super) fn compaction_progress(&self) -> CompactionProgress {
         let state = self.storage.compactor().state();
         CompactionProgress {
             paused: state.paused,

@@ -1,4 +1,4 @@
-//! Accounts, tokens and the policy.
+//! Accounts and the policy.
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -7,8 +7,8 @@ use axum::response::Response;
 use super::{Errors, answer, asked, missing};
 use crate::http::query::Query;
 use crate::management::access::{
-    Account, ByName, ChangeAccount, CreateToken, NewAccount, NewPassword, NewRule, RuleNumber,
-    Rules, Secret, Tested, Token,
+    Account, ByName, ChangeAccount, NewAccount, NewPassword, NewRule, RuleNumber, Rules, Secret,
+    Tested,
 };
 use crate::management::{Caller, Management};
 
@@ -96,57 +96,6 @@ pub(super) async fn remove_account(
         let caller = Caller::of(&management, &parts).await?;
         management
             .remove_account(&caller, asked(&parts, body).await?)
-            .await
-    })
-    .await
-}
-
-/// The tokens, by name. For administrators.
-#[utoipa::path(get, path = "/tokens", operation_id = "tokens", responses(
-    (status = 200, body = Vec<Token>),
-    (status = "4XX", description = "Refused", body = Errors),
-))]
-pub(super) async fn tokens(State(management): State<Management>, request: Parts) -> Response {
-    answer(async {
-        let caller = Caller::of(&management, &request).await?;
-        management.tokens(&caller).await
-    })
-    .await
-}
-
-/// Makes a token, which is shown this once.
-#[utoipa::path(post, path = "/tokens", operation_id = "createToken", request_body = CreateToken, responses(
-    (status = 200, body = Secret),
-    (status = "4XX", description = "Refused", body = Errors),
-))]
-pub(super) async fn create_token(
-    State(management): State<Management>,
-    request: Request,
-) -> Response {
-    answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .create_token(&caller, asked(&parts, body).await?)
-            .await
-    })
-    .await
-}
-
-/// Takes a token out.
-#[utoipa::path(post, path = "/tokens/revoke", operation_id = "revokeToken", request_body = ByName, responses(
-    (status = 200, description = "Done"),
-    (status = "4XX", description = "Refused", body = Errors),
-))]
-pub(super) async fn revoke_token(
-    State(management): State<Management>,
-    request: Request,
-) -> Response {
-    answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .revoke_token(&caller, asked(&parts, body).await?)
             .await
     })
     .await

@@ -1,17 +1,15 @@
 //! Repositories, tags and manifests.
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::request::Parts;
 use axum::response::Response;
 
-use super::{Errors, answer, asked, missing, number, required, switch};
+use super::{Errors, answer, missing, number, required, switch};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
-use crate::management::changes::{
-    DeleteTags, DeletedTags, Moment, Pointed, RollbackTag, UndeleteTag,
-};
 use crate::management::comparison::Comparison;
 use crate::management::growth::Growth;
+use crate::management::history::{Moment, Why};
 use crate::management::manifests::Manifest;
 use crate::management::overview::Overview;
 use crate::management::repositories::{PAGE_REPOSITORIES, Repositories};
@@ -109,25 +107,6 @@ pub fn tag_query(query: &Query) -> Result<TagQuery, ApiError> {
     })
 }
 
-/// Deletes tags, with the manifests that nothing else points at; or says what that would come to.
-#[utoipa::path(post, path = "/tags/delete", operation_id = "deleteTags", request_body = DeleteTags, responses(
-    (status = 200, body = DeletedTags),
-    (status = "4XX", description = "Refused", body = Errors),
-))]
-pub(super) async fn delete_tags(
-    State(management): State<Management>,
-    request: Request,
-) -> Response {
-    answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .delete_tags(&caller, asked(&parts, body).await?)
-            .await
-    })
-    .await
-}
-
 /// The changes of a tag, newest first.
 #[utoipa::path(get, path = "/tags/history", operation_id = "tagHistory", params(
     ("repository" = String, Query, description = "The repository"),
@@ -146,40 +125,20 @@ pub(super) async fn history(State(management): State<Management>, request: Parts
     .await
 }
 
-/// Brings a deleted tag back, and its manifest.
-#[utoipa::path(post, path = "/tags/undelete", operation_id = "undeleteTag", request_body = UndeleteTag, responses(
-    (status = 200, body = Pointed),
+/// Why a manifest or a blob is kept, or when it goes. For administrators of the repository.
+#[utoipa::path(get, path = "/why", operation_id = "why", params(
+    ("repository" = String, Query, description = "The repository"),
+    ("reference" = String, Query, description = "A tag or a digest"),
+), responses(
+    (status = 200, body = Why),
     (status = "4XX", description = "Refused", body = Errors),
 ))]
-pub(super) async fn undelete_tag(
-    State(management): State<Management>,
-    request: Request,
-) -> Response {
+pub(super) async fn why(State(management): State<Management>, request: Parts) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .undelete_tag(&caller, asked(&parts, body).await?)
-            .await
-    })
-    .await
-}
-
-/// Points a tag back at a manifest that it pointed at before.
-#[utoipa::path(post, path = "/tags/rollback", operation_id = "rollbackTag", request_body = RollbackTag, responses(
-    (status = 200, body = Pointed),
-    (status = "4XX", description = "Refused", body = Errors),
-))]
-pub(super) async fn rollback_tag(
-    State(management): State<Management>,
-    request: Request,
-) -> Response {
-    answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .rollback_tag(&caller, asked(&parts, body).await?)
-            .await
+        let caller = Caller::of(&management, &request).await?;
+        let query = Query::parse(request.uri.query())?;
+        let repository = required(&query, "repository")?;
+        management.why(&caller, &repository, &required(&query, "reference")?)
     })
     .await
 }

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
-use super::{Errors, answer, missing, number, required};
+use super::{Errors, answer, missing, number, required, respond};
 use crate::digest::Digest;
 use crate::http::body::SizedBody;
 use crate::http::error::ApiError;
@@ -111,7 +111,7 @@ pub(super) async fn content(State(management): State<Management>, request: Parts
     };
     match opened.await {
         Ok(opened) => attachment(opened),
-        Err(error) => answer::<()>(async { Err(error) }).await,
+        Err(error) => respond(async { Err(error) }).await,
     }
 }
 

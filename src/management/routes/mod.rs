@@ -1,11 +1,14 @@
 //! `/api/v1`: every route, and the OpenAPI document that is made of the same lines.
 //!
-//! `content`, `files`, `access` and `operations` take requests apart; what they ask for is done by the modules beside.
+//! The modules below take requests apart; what they ask for is done by the modules beside.
 
 mod access;
+mod changes;
 mod content;
 mod files;
 mod operations;
+mod reports;
+mod tokens;
 
 use axum::Router;
 use axum::body::Body;
@@ -84,13 +87,19 @@ fn described() -> (Router<Management>, utoipa::openapi::OpenApi) {
         .routes(routes!(content::growth))
         .routes(routes!(content::repositories))
         .routes(routes!(content::tags))
-        .routes(routes!(content::delete_tags))
         .routes(routes!(content::history))
-        .routes(routes!(content::undelete_tag))
-        .routes(routes!(content::rollback_tag))
+        .routes(routes!(content::why))
         .routes(routes!(content::manifest))
         .routes(routes!(content::compare))
         .routes(routes!(content::search))
+        .routes(routes!(changes::delete_tags))
+        .routes(routes!(changes::untag))
+        .routes(routes!(changes::undelete_tag))
+        .routes(routes!(changes::rollback_tag))
+        .routes(routes!(changes::delete_manifest))
+        .routes(routes!(changes::undelete_manifest))
+        .routes(routes!(changes::delete_repository))
+        .routes(routes!(changes::undelete_repository))
         .routes(routes!(files::files))
         .routes(routes!(files::search_files))
         .routes(routes!(files::content))
@@ -98,8 +107,10 @@ fn described() -> (Router<Management>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::change_account))
         .routes(routes!(access::set_password))
         .routes(routes!(access::remove_account))
-        .routes(routes!(access::tokens, access::create_token))
-        .routes(routes!(access::revoke_token))
+        .routes(routes!(tokens::tokens, tokens::create_token))
+        .routes(routes!(tokens::create_access_key))
+        .routes(routes!(tokens::revoke_token))
+        .routes(routes!(tokens::rotate_key))
         .routes(routes!(access::rules, access::add_rule))
         .routes(routes!(access::remove_rule))
         .routes(routes!(access::test_policy))
@@ -109,7 +120,10 @@ fn described() -> (Router<Management>, utoipa::openapi::OpenApi) {
         .routes(routes!(operations::scrub))
         .routes(routes!(operations::collect))
         .routes(routes!(operations::pause_compaction))
-        .routes(routes!(operations::events));
+        .routes(routes!(operations::events))
+        .routes(routes!(reports::events))
+        .routes(routes!(reports::usage))
+        .routes(routes!(reports::plan_retention, reports::retain));
     OpenApiRouter::new().nest(BASE, routes).split_for_parts()
 }
 
@@ -150,20 +164,21 @@ async fn not_so() -> ApiError {
     )
 }
 
-/// JSON, or why there is none. Nothing keeps it: it is for whoever asked alone, and is old soon.
+/// JSON, or why there is none.
 async fn answer<T: Serialize>(work: impl Future<Output = Result<T, ApiError>>) -> Response {
-    let answered = work
-        .await
-        .and_then(|answer| serde_json::to_vec(&answer).map_err(ApiError::internal));
-    let mut response = match answered {
-        Ok(json) => {
-            let mut response = Response::new(Body::from(json));
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(CONTENT_TYPE, json);
-            response
-        }
-        Err(error) => error.into_response(),
-    };
+    respond(async {
+        let json = serde_json::to_vec(&work.await?).map_err(ApiError::internal)?;
+        let mut response = Response::new(Body::from(json));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        Ok(response)
+    })
+    .await
+}
+
+/// An answer, or why there is none. Nothing keeps it: it is for whoever asked alone, and is old soon.
+async fn respond(work: impl Future<Output = Result<Response, ApiError>>) -> Response {
+    let mut response = work.await.unwrap_or_else(IntoResponse::into_response);
     let is_stranger = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -216,6 +231,18 @@ where
     let text = query.one(name)?.ok_or_else(|| missing(name))?;
     text.parse()
         .map_err(|error: T::Err| ApiError::bad_request(format!("{name}: {error}")))
+}
+
+/// A parameter that may be left out or empty, as what it is.
+fn given<T>(query: &Query, name: &str) -> Result<Option<T>, ApiError>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    match query.one(name)? {
+        None | Some("") => Ok(None),
+        Some(_) => required(query, name).map(Some),
+    }
 }
 
 /// True or false; false without it.

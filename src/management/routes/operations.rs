@@ -6,7 +6,9 @@ use axum::response::Response;
 
 use super::{Errors, answer, asked, number, switch};
 use crate::http::query::Query;
-use crate::management::operations::{Collect, Collection, EventQuery, Operations, Pause, Running};
+use crate::management::operations::{
+    Collect, Collection, CompactionProgress, EventQuery, Operations, Pause, Running,
+};
 use crate::management::{Caller, Management};
 
 /// What runs beside the requests. For administrators.
@@ -79,7 +81,7 @@ pub(super) async fn collect(State(management): State<Management>, request: Reque
 
 /// Has compaction stand still, or go on.
 #[utoipa::path(post, path = "/operations/compaction", operation_id = "pauseCompaction", request_body = Pause, responses(
-    (status = 200, body = Pause),
+    (status = 200, body = CompactionProgress),
     (status = "4XX", description = "Refused", body = Errors),
 ))]
 pub(super) async fn pause_compaction(

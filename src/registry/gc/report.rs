@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::oci::RepositoryName;
 
 /// What becomes of something that was due, and why.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {
     /// The repository.
     pub repository: RepositoryName,
@@ -53,7 +53,7 @@ impl Display for Item {
 }
 
 /// What a collection came to, or would.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Collected {
     /// Deleted manifests that went for good.
     pub purged: u64,

@@ -10,9 +10,10 @@ use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::management::Caller;
 use crate::management::access::{
-    Account, ByName, ChangeAccount, CreateToken, NewAccount, NewPassword, NewRule, RuleNumber,
-    Rules, Secret, Tested, Token,
+    Account, ByName, ChangeAccount, NewAccount, NewPassword, NewRule, RuleNumber, Rules, Secret,
+    Tested,
 };
+use crate::management::tokens::{CreateToken, Token};
 use crate::ui::{Ui, answer};
 
 #[derive(Template)]

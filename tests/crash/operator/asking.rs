@@ -1,14 +1,31 @@
 //! How the operator asks: the registry by its API, the server on its socket.
 
-use drift::http::admin::REGISTRY_ROUTE;
 use drift::http::admin::client::{AdminClient, ClientError};
-use drift::registry::command::{Answer, Command};
+use drift::http::admin::exchange::SocketExchange;
+use drift::http::exchange::{Body, Exchange, http};
+use drift::management::routes::BASE;
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Operator, REPOSITORY};
 use crate::action::MANIFEST_TYPE;
 use crate::client::{Answered, Interrupted};
+
+/// Something that the management API is asked to do.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub path: &'static str,
+    pub asked: Value,
+}
+
+impl Order {
+    /// One about the repository.
+    pub fn new(path: &'static str, mut asked: Value) -> Self {
+        asked["repository"] = REPOSITORY.into();
+        Order { path, asked }
+    }
+}
 
 impl Operator {
     pub(super) async fn send(
@@ -33,39 +50,47 @@ impl Operator {
         connected.map_err(interrupted)?.ok_or(Interrupted::Killed)
     }
 
-    /// The answer to a command, or why it was refused.
-    pub(super) async fn command(&self, command: Command) -> Answered<Result<Answer, String>> {
-        let asked = serde_json::to_vec(&command).unwrap();
-        let mut server = self.connect().await?;
-        match server.post_json(REGISTRY_ROUTE, asked).await {
-            Ok(answer) => {
-                let answer = answer.whole().await.map_err(interrupted)?;
-                Ok(Ok(serde_json::from_slice(&answer).unwrap()))
-            }
-            Err(ClientError::Refused { status, body }) => {
-                assert!(status < 500, "{command:?}: {status}: {body}");
-                Ok(Err(body))
-            }
-            Err(error) => Err(interrupted(error)),
-        }
+    /// What the management API answers on the admin socket.
+    async fn manage(
+        &self,
+        method: Method,
+        path: &str,
+        asked: String,
+    ) -> Answered<(StatusCode, Vec<u8>)> {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("{BASE}{path}"))
+            .header("content-type", "application/json")
+            .body(Body::from(asked))
+            .unwrap();
+        let path = self.socket.clone();
+        let answer = SocketExchange { path }.ask(request).await;
+        let (head, body) = answer.map_err(|_| Interrupted::Killed)?.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await;
+        let body = body.map_err(|_| Interrupted::Killed)?;
+        Ok((head.status, body.to_vec()))
     }
 
-    /// An answer of the admin socket that is a line of JSON for each thing.
+    /// Whether an order was carried out, or why it was refused.
+    pub(super) async fn order(&self, order: &Order) -> Answered<Result<(), String>> {
+        let Order { path, asked } = order;
+        let (status, said) = self.manage(Method::POST, path, asked.to_string()).await?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(!status.is_server_error(), "{order:?}: {status}: {said}");
+        Ok(match status.is_success() {
+            true => Ok(()),
+            false => Err(said),
+        })
+    }
+
+    /// An answer that is a line of JSON for each thing.
     pub(super) async fn lines<T: DeserializeOwned>(
         &self,
         method: Method,
-        route: &str,
+        path: &str,
     ) -> Answered<Vec<T>> {
-        let mut server = self.connect().await?;
-        let answer = match method {
-            Method::POST => server.post(route).await,
-            _ => server.get(route).await,
-        };
-        let text = answer
-            .map_err(interrupted)?
-            .whole()
-            .await
-            .map_err(interrupted)?;
+        let (status, text) = self.manage(method, path, String::new()).await?;
+        assert_eq!(status, StatusCode::OK, "{path}");
         let lines = text
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty());

@@ -2,7 +2,7 @@
 
 use super::{events, has, none, one};
 use crate::place::Place;
-use crate::support::drift;
+use crate::support::{drift, said};
 
 #[tokio::test]
 async fn a_command_that_changes_something_is_an_event_of_the_user_who_gave_it() {
@@ -65,4 +65,36 @@ async fn commands_that_a_read_only_server_refuses_are_told() {
         let reason = event["reason"].as_str().unwrap();
         assert!(reason.contains("takes no writes"), "{event}");
     }
+}
+
+#[tokio::test]
+async fn a_command_on_a_stopped_store_is_one_event_as_well() {
+    let mut place = Place::new(&[]);
+    let admin = place.admin();
+    place.push_image(&admin, "team/a", "v1", b"one").await;
+    place.registry.server.signal("TERM");
+    assert!(place.registry.server.wait().success());
+    let run = |line: &str| {
+        let mut command = drift();
+        command.args(line.split(' '));
+        command.env("DRIFT_AUTH_ENABLED", "true");
+        command.current_dir(place.registry.server.directory());
+        said(&command.output().unwrap())
+    };
+    run("user add carol");
+    run("tag delete team/a:v1");
+    run("user list");
+    let history = run("tag history team/a:v1");
+    assert!(history.contains("deleted by operator"), "{history}");
+    let events = run("audit --json --who operator -n 0");
+    let events: Vec<serde_json::Value> = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    for command in ["user add carol", "tag delete team/a:v1"] {
+        let by = [("command", command), ("uid", uid.as_str())];
+        one(&events, &by);
+    }
+    assert_eq!(events.len(), 2, "{events:#?}");
 }
