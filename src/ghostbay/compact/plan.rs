@@ -26,6 +26,10 @@ pub enum Decision {
     Rewrite,
     /// Nothing: enough of it is alive.
     MostlyLive,
+    /// Nothing: what is not alive was freed lately, and waits.
+    Waiting,
+    /// Nothing: it is too small.
+    TooLittle,
     /// Nothing: nothing is alive, and it is removed as soon as no backup may need it.
     Empty,
     /// Nothing: somebody appends to it.
@@ -44,7 +48,12 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Decision::Rewrite => "rewrite: less than half of its blocks is alive",
-            Decision::MostlyLive => "keep: enough of it is alive",
+            // What was deleted is alive for as long as it can come back.
+            Decision::MostlyLive => {
+                "keep: at least half of it is in use, or deleted and can still come back"
+            }
+            Decision::Waiting => "keep: what was freed in it waits until no backup needs it",
+            Decision::TooLittle => "keep: it would give too little back",
             Decision::Empty => {
                 "keep: nothing is alive, and it goes when no backup needs it any more"
             }
@@ -155,6 +164,18 @@ impl Candidate {
             .saturating_sub(self.freed);
         gain >= GAIN_BYTES_MIN && gain > self.allocated / 2
     }
+
+    /// Why it is not.
+    fn why_not(&self) -> Decision {
+        let not_alive = self.allocated.saturating_sub(self.live);
+        if self.live > 0 && not_alive <= self.allocated / 2 {
+            Decision::MostlyLive
+        } else if not_alive < GAIN_BYTES_MIN {
+            Decision::TooLittle
+        } else {
+            Decision::Waiting
+        }
+    }
 }
 
 fn decide(
@@ -169,7 +190,7 @@ fn decide(
         return Decision::Empty;
     }
     if !candidate.is_worth_it() {
-        return Decision::MostlyLive;
+        return candidate.why_not();
     }
     if !idle {
         return Decision::InUse;
@@ -217,10 +238,13 @@ mod tests {
         assert_eq!(decide(100 * MIB, 40 * MIB, 0, true), Decision::NoRoom);
         // The rest was punched, or waits.
         assert_eq!(decide(30 * MIB, 20 * MIB, 0, true), Decision::MostlyLive);
-        assert_eq!(
-            decide(100 * MIB, 20 * MIB, 60 * MIB, true),
-            Decision::MostlyLive
-        );
-        assert_eq!(decide(50_000, 100, 0, true), Decision::MostlyLive);
+        let waiting = decide(100 * MIB, 20 * MIB, 60 * MIB, true);
+        assert_eq!(waiting, Decision::Waiting);
+        // Nothing in it is alive, and nothing can be gained yet.
+        let waiting = decide(100 * MIB, 0, 100 * MIB, true);
+        assert_eq!(waiting, Decision::Waiting);
+        assert_eq!(decide(50_000, 100, 0, true), Decision::TooLittle);
+        assert_eq!(decide(0, 0, 0, true), Decision::TooLittle);
+        assert_eq!(decide(50_000, 40_000, 0, true), Decision::MostlyLive);
     }
 }
