@@ -144,11 +144,7 @@ enum Command {
     Repository(registry::RepositoryCommand),
     /// Collect what is due now, which a server does by itself: deleted manifests whose time is over,
     /// and blobs that nothing refers to
-    Gc {
-        /// Say what it would do and why, and change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Gc(registry::GcArgs),
     /// Say why a tag, manifest or blob is kept, or when it goes
     Why {
         /// REPOSITORY:TAG or REPOSITORY@DIGEST
@@ -243,7 +239,7 @@ impl Cli {
             Command::Tag(asked) => registry::tag(&config, asked)?,
             Command::Manifest(asked) => registry::manifest(&config, asked)?,
             Command::Repository(asked) => registry::repository(&config, asked)?,
-            Command::Gc { dry_run } => registry::gc(&config, dry_run)?,
+            Command::Gc(args) => registry::gc(&config, args)?,
             Command::Why { reference } => registry::why(&config, &reference)?,
             // Answered above, without a configuration.
             Command::Completions(_) | Command::Man(_) => {}

@@ -1,7 +1,7 @@
 //! `drift tag`, `manifest`, `repository`, `gc` and `why`: what the registry holds, and why.
 
 use anyhow::{Context, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::api::{get, post};
 use super::moment::shown;
@@ -12,7 +12,7 @@ use crate::management::changes::{
     RollbackTag, UndeleteManifest, UndeleteRepository, UndeleteTag, Untag, Untagged,
 };
 use crate::management::history::{Keeper, Moment, Why};
-use crate::management::operations::{Collect, Collection};
+use crate::management::operations::{Collect, Collection, Pause};
 use crate::oci::{Reference, RepositoryName, Tag};
 use crate::registry::gc::Item;
 use crate::registry::history::Presence;
@@ -178,7 +178,32 @@ pub fn repository(config: &Config, asked: RepositoryCommand) -> anyhow::Result<(
     Ok(())
 }
 
-pub fn gc(config: &Config, dry_run: bool) -> anyhow::Result<()> {
+/// What of a collection is wanted.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").multiple(false)))]
+pub struct GcArgs {
+    /// Say what it would do and why, and change nothing
+    #[arg(long, group = "what")]
+    dry_run: bool,
+    /// Have collections stand still until they are resumed, also over a restart of the server
+    #[arg(long, group = "what")]
+    pause: bool,
+    /// Have them go on
+    #[arg(long, group = "what")]
+    resume: bool,
+}
+
+pub fn gc(config: &Config, asked: GcArgs) -> anyhow::Result<()> {
+    if asked.pause || asked.resume {
+        let paused = asked.pause;
+        let Pause { paused } = post(config, "/operations/collect/pause", &Pause { paused })?;
+        println!(
+            "collections {}",
+            if paused { "stand still" } else { "go on" }
+        );
+        return Ok(());
+    }
+    let dry_run = asked.dry_run;
     let collected: Collection = post(config, "/operations/collect", &Collect { dry_run })?;
     let totals = collected.totals();
     for due in collected.items {

@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::catalog::change_log::LogFigures;
 use super::catalog::schema;
 use super::compact::CompactionState;
 use super::error::StorageError;
-use super::local::LocalStorageEngine;
-use super::uploads;
+use super::local::{LOG_DIRECTORY, LocalStorageEngine};
+use super::{multipart, uploads};
+
+pub use super::multipart::OpenMultipart;
+pub use super::pauses::Work;
 
 /// Name of the socket in the data directory that an operator's commands reach the server by.
 pub const ADMIN_SOCKET: &str = "admin.sock";
@@ -39,6 +43,10 @@ pub struct Status {
     pub disk: Option<DiskFigures>,
     /// Uploads of blobs that are under way.
     pub uploads: u64,
+    /// Multipart uploads of objects that are under way.
+    pub multipart_uploads: u64,
+    /// The change log.
+    pub log: LogFigures,
 }
 
 /// A disk, in bytes.
@@ -93,6 +101,19 @@ impl LocalStorageEngine {
         Ok(uploads::under_way(&self.catalog().read()?)?)
     }
 
+    /// As [`multipart::latest`]. Blocks.
+    pub fn open_multipart_uploads(
+        &self,
+        limit: usize,
+        parts_max: usize,
+    ) -> Result<(Vec<OpenMultipart>, u64), StorageError> {
+        Ok(multipart::latest(
+            &self.catalog().read()?,
+            limit,
+            parts_max,
+        )?)
+    }
+
     /// What the store says of itself. Looks at every pack's file.
     pub fn status(&self) -> Result<Status, StorageError> {
         let mut space = SpaceFigures::default();
@@ -115,6 +136,12 @@ impl LocalStorageEngine {
                 total: room.total,
             }),
             uploads: uploads::under_way(&rows)?,
+            multipart_uploads: multipart::under_way(&rows)?,
+            log: self.log().figures().map_err(|source| StorageError::File {
+                what: "the files of the change log cannot be looked at:",
+                path: LOG_DIRECTORY.into(),
+                source,
+            })?,
         })
     }
 }

@@ -1,12 +1,14 @@
 //! What a store counts of itself. Atomics alone: who counts takes no lock and allocates nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::catalog::Catalog;
+use super::clock::now_ms;
 use super::disk::SyncPoint;
 use super::local::LocalStorageEngine;
 use super::pack::PackSpace;
@@ -193,7 +195,7 @@ pub struct CacheFigures {
     pub misses: Count,
 }
 
-/// Backups of the schedule, since the start; and how the next is had at once.
+/// Backups of the schedule, since the start; and how the next is had at once, or one is cancelled.
 #[derive(Debug, Default)]
 pub struct Backups {
     /// Between one and the next, in milliseconds; 0: there is no schedule.
@@ -206,8 +208,41 @@ pub struct Backups {
     pub taken: Count,
     /// Those that failed.
     pub failed: Count,
+    /// Those that were cancelled.
+    pub cancelled: Count,
+    /// When the one that is under way began, in milliseconds since 1970; 0: there is none.
+    pub began_ms: Count,
+    /// Bytes of it that are written.
+    pub written_bytes: Count,
+    /// What ends it.
+    cancel: Mutex<CancellationToken>,
+    /// When the next is due, in milliseconds since 1970.
+    pub next_ms: Count,
     /// When the last was taken, also before the start, in milliseconds since 1970; 0: there is none.
     pub last_ms: Count,
+}
+
+impl Backups {
+    /// Begins one; what is returned is cancelled when it is to end early.
+    pub(super) fn begin(&self, stop: &CancellationToken) -> CancellationToken {
+        let cancel = stop.child_token();
+        let mut held = self.cancel.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = cancel.clone();
+        self.written_bytes.set(0);
+        self.began_ms.set(now_ms());
+        cancel
+    }
+
+    /// Cancels the one that is under way; whether there is one. It may still come to its end, if all of it
+    /// is written.
+    pub fn cancel(&self) -> bool {
+        let cancel = self.cancel.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_under_way = self.began_ms.get() > 0;
+        if is_under_way {
+            cancel.cancel();
+        }
+        is_under_way
+    }
 }
 
 /// What a store counts, since it was opened.

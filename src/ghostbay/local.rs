@@ -24,6 +24,7 @@ use super::ingest::Ingest;
 use super::pack::pins::Hold;
 use super::pack::small::SharedPack;
 use super::pack::{PackOptions, PackSpace};
+use super::pauses::Pauses;
 use super::reclaim::Reclaimer;
 use super::room::{Gauge, MinFree};
 use super::timed_disk::TimedDisk;
@@ -96,7 +97,8 @@ pub(super) struct Shared {
     ingest: Ingest,
     uploads: Uploads,
     reclaimer: Reclaimer,
-    compactor: Compactor,
+    pub(super) compactor: Compactor,
+    pub(super) pauses: Pauses,
     ready: tokio::sync::Mutex<Option<Instant>>,
     stop: CancellationToken,
     /// By which a check closes a gap of the change log.
@@ -199,11 +201,6 @@ impl LocalStorageEngine {
             Err(StorageError::Full { available, minimum }) => minimum.saturating_sub(available),
             _ => 0,
         }
-    }
-
-    /// Who rewrites packs.
-    pub fn compactor(&self) -> &Compactor {
-        &self.shared.compactor
     }
 
     /// Cancelled when the store is closed.
@@ -391,13 +388,15 @@ fn open(
         .map_err(file_error("cannot start the committer of", &directory))?;
     let gauge = Gauge::new(disk.clone(), directory.clone(), options.min_free);
     let ingest = Ingest::new(catalog.clone(), space.clone(), gauge);
+    let pauses = Pauses::of(catalog.clone())?;
     let shared = Shared {
         disk,
         figures: Figures::of(&catalog, &space, syncs),
         status: StatusSeen::default(),
         uploads: Uploads::new(ingest.clone()),
         reclaimer: Reclaimer::new(catalog.clone(), space.clone(), verifier.clone()),
-        compactor: Compactor::new(catalog.clone(), space.clone(), ingest.gauge.clone())?,
+        compactor: Compactor::new(&catalog, &space, &ingest.gauge, &pauses),
+        pauses,
         directory,
         options,
         catalog,

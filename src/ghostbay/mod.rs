@@ -10,7 +10,7 @@
 //! * [`reclaim`]: giving space back; [`compact`]: moving what is left of a pack;
 //!   [`owners`]: who has what; [`abandoned`]: uploads that end
 //! * [`compact_index`]: an index that is mostly free
-//! * [`room`]: how much room pushes leave alone
+//! * [`room`]: how much room pushes leave alone; [`pauses`]: what stands still
 //! * [`recovery`]: from what lies there to a store that can serve; [`rebuild`]: a lost index;
 //!   [`migrate`]: an older one
 //! * [`check`]: finding what is damaged, and repairing it
@@ -49,6 +49,7 @@ pub mod objects;
 pub mod open;
 pub mod owners;
 pub mod pack;
+pub mod pauses;
 pub mod pinned;
 pub mod read;
 pub mod rebuild;

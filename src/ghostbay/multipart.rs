@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Key, KeyReader, KeyWriter, Rows, Table, Transaction, Value};
+use super::catalog::{CatalogError, Key, KeyReader, KeyWriter, Rows, Table, Transaction, Value};
 use super::engine::MultipartUploadPart;
 use super::error::StorageError;
 use super::pack::{Extent, accounts};
@@ -241,6 +241,72 @@ pub fn join(
         extents,
         etag: joined_etag(md5s),
     })
+}
+
+/// How many uploads are under way. Damaged ones are passed over.
+pub fn under_way(rows: &impl Rows) -> Result<u64, CatalogError> {
+    let mut count = 0;
+    for row in rows.scan_sound(&MULTIPART, &[], None)? {
+        row?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// An upload under way, without what would let anybody go on with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenMultipart {
+    /// The bucket.
+    pub bucket: String,
+    /// The key of the object to be.
+    pub key: String,
+    /// When it was begun, in milliseconds since 1970.
+    pub begun_ms: u64,
+    /// Its parts and their bytes; `None` where there were too many before it to look at.
+    pub parts: Option<(u64, u64)>,
+}
+
+/// The uploads under way that were begun last, at most `limit`, the latest first, of which `parts_max` parts
+/// are looked at; and how many uploads there are in all. Damaged rows are passed over.
+pub fn latest(
+    rows: &impl Rows,
+    limit: usize,
+    parts_max: usize,
+) -> Result<(Vec<OpenMultipart>, u64), CatalogError> {
+    let (mut latest, mut count) = (Vec::new(), 0);
+    let cut = |latest: &mut Vec<(u64, MultipartKey)>| {
+        latest.sort_unstable_by_key(|(begun_ms, _)| std::cmp::Reverse(*begun_ms));
+        latest.truncate(limit);
+    };
+    for row in rows.scan_sound(&MULTIPART, &[], None)? {
+        let (key, row) = row?;
+        count += 1;
+        latest.push((row.created_ms, key));
+        // However many there are, few are held.
+        if latest.len() > limit.saturating_mul(2) {
+            cut(&mut latest);
+        }
+    }
+    cut(&mut latest);
+    let mut left = parts_max;
+    let mut open = Vec::new();
+    for (begun_ms, MultipartKey { bucket, key, id }) in latest {
+        let (mut parts, mut bytes) = (0, 0);
+        for row in rows.scan_sound(&PARTS, id.as_bytes(), None)?.take(left) {
+            let (_, part) = row?;
+            parts += 1;
+            bytes += part.size;
+        }
+        left -= parts;
+        open.push(OpenMultipart {
+            bucket,
+            key,
+            begun_ms,
+            // All of it was looked at if there was room for one more.
+            parts: (left > 0).then_some((parts as u64, bytes)),
+        });
+    }
+    Ok((open, count))
 }
 
 /// Takes an upload and its parts out of the catalog; their extents are not released.

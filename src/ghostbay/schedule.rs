@@ -42,19 +42,29 @@ impl Schedule {
             .get_or_init(|| name.to_string_lossy().into_owned());
         let mut wait = self.until_due();
         loop {
+            figures.next_ms.set(now_ms() + wait.as_millis() as u64);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = figures.asked.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
             let job = job!("backup");
-            let (schedule, store) = (self.clone(), storage.clone());
-            let taken = background::run("backup", move || schedule.take(&store)).await;
+            let (schedule, store, cancel) = (self.clone(), storage.clone(), figures.begin(&stop));
+            let cancelled = cancel.clone();
+            let taken = background::run("backup", move || schedule.take(&store, &cancel)).await;
+            figures.began_ms.set(0);
             wait = match taken.map_err(anyhow::Error::from).flatten() {
                 Ok(path) => {
                     figures.taken.add(1);
                     figures.last_ms.set(now_ms());
                     tracing::info!(backup = %path.display(), "took a backup of the index");
+                    self.every
+                }
+                Err(_) if cancelled.is_cancelled() => {
+                    figures.cancelled.add(1);
+                    tracing::info!(
+                        "a backup of the index was cancelled, and nothing of it is left"
+                    );
                     self.every
                 }
                 Err(error) => {
@@ -95,12 +105,27 @@ impl Schedule {
             .join(format!("{NAME_PREFIX}{taken_ms}{NAME_SUFFIX}"))
     }
 
-    /// Takes one, durable under its name, and then removes the oldest beyond `keep`.
-    pub fn take(&self, storage: &LocalStorageEngine) -> anyhow::Result<PathBuf> {
+    /// Takes one, durable under its name, and then removes the oldest beyond `keep`. Once `cancel` was
+    /// cancelled it is an error, and leaves nothing, unless all of it is written by then. It cannot be paused:
+    /// whoever takes a backup holds back files of the change log, and gets so long
+    /// ([`BACKUP_TIME_MAX`](super::backup::BACKUP_TIME_MAX)).
+    pub fn take(
+        &self,
+        storage: &LocalStorageEngine,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(&self.to)?;
         let path = self.path(now_ms());
         let mut file = BackupFile::begin(&path)?;
-        storage.back_up(&mut |piece| file.write(piece))?;
+        let written = &storage.figures().backups.written_bytes;
+        storage.back_up(&mut |piece| {
+            if cancel.is_cancelled() {
+                return Err(io::Error::other("it was cancelled"));
+            }
+            file.write(piece)?;
+            written.add(piece.len() as u64);
+            Ok(())
+        })?;
         file.finish()?;
         // The backup is taken, whatever becomes of the older ones.
         if let Err(error) = self.remove_needless() {

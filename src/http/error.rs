@@ -297,9 +297,9 @@ impl From<RegistryError> for ApiError {
             | RegistryError::UploadUnknown { .. }
             | RegistryError::Purged { .. }
             | RegistryError::NotInHistory { .. } => StatusCode::NOT_FOUND,
-            RegistryError::NotDeleted { .. } | RegistryError::TooManyManifests(_) => {
-                StatusCode::CONFLICT
-            }
+            RegistryError::NotDeleted { .. }
+            | RegistryError::TooManyManifests(_)
+            | RegistryError::CollectionsPaused => StatusCode::CONFLICT,
             RegistryError::OutOfOrder { offset, .. } => {
                 let mut error = ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, code, message)
                     .with(RANGE, upload_range(*offset));

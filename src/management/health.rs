@@ -2,6 +2,7 @@
 
 use super::Management;
 use crate::ghostbay::StorageError;
+use crate::ghostbay::admin::Work;
 
 impl Management {
     /// What is wrong with the store, a sentence each with what to do; nothing if it is well.
@@ -15,10 +16,15 @@ impl Management {
         if let Err(error) = self.storage.check_room() {
             problems.push(format!("Pushes are refused: {}.", error.reason()));
         }
-        if self.storage.compactor().state().paused {
-            problems.push(
-                "Compaction stands still: somebody has paused it, under Operations.".to_owned(),
-            );
+        for (work, name) in [
+            (Work::Compaction, "Compaction stands"),
+            (Work::Collection, "Garbage collection stands"),
+            (Work::Scrub, "The scrub stands"),
+        ] {
+            if self.storage.pauses().has(work) {
+                let problem = format!("{name} still: somebody has paused it, under Operations.");
+                problems.push(problem);
+            }
         }
         let damages = self.api.registry.figures().scrub.known_damages();
         if damages > 0 {

@@ -2,8 +2,10 @@
 //! administer the server.
 //!
 //! * `running`: how far each is at this moment
+//! * `orders`: what begins at once, stands still or ends
 //! * `reports`: answers that are longer than memory, a line for each thing
 
+mod orders;
 mod reports;
 mod running;
 
@@ -19,7 +21,10 @@ use crate::http::error::ApiError;
 use crate::oci::RepositoryName;
 use crate::registry::gc::{Act, Collected, Item};
 
-pub use running::{BackupState, CollectionState, CompactionProgress, Running, ScrubState, Upload};
+pub use running::{
+    BackupState, CollectionState, CompactionProgress, LastCollection, MultipartUpload, Running,
+    ScrubState, Upload,
+};
 
 /// Things that a collection names; of more the number is told.
 const ITEMS_MAX: usize = 10_000;
@@ -116,6 +121,8 @@ pub struct Collection {
     /// So long, in milliseconds, no blob goes, since clients may have been told of any; absent if some may.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub all_leased_ms: Option<u64>,
+    /// Whether it was told to end before all that is due was taken.
+    pub stopped: bool,
 }
 
 impl Collection {
@@ -128,6 +135,7 @@ impl Collection {
             bytes: self.bytes,
             kept: self.kept,
             all_leased_ms: self.all_leased_ms,
+            stopped: self.stopped,
         }
     }
 }
@@ -141,7 +149,7 @@ pub struct Collect {
     pub dry_run: bool,
 }
 
-/// Whether compaction is to stand still.
+/// Whether some work is to stand still, also over a restart.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pause {
@@ -214,6 +222,7 @@ impl Management {
                 bytes: collected.bytes,
                 kept: collected.kept,
                 all_leased_ms: collected.all_leased_ms,
+                stopped: collected.stopped,
             })
         };
         let work = async {
@@ -227,29 +236,6 @@ impl Management {
         let permitted = permitted.and_then(|()| self.check_writes());
         self.carry_out(caller, Deed::of_store("store", "gc"), permitted, work)
             .await
-    }
-
-    /// Has compaction stand still, or go on.
-    pub async fn pause_compaction(
-        &self,
-        caller: &Caller,
-        asked: Pause,
-    ) -> Result<CompactionProgress, ApiError> {
-        let deed = match asked.paused {
-            true => "compact --pause",
-            false => "compact --resume",
-        };
-        let permitted = caller.require_admin().map(drop);
-        let storage = self.storage.clone();
-        let pause = move || storage.compactor().pause(asked.paused);
-        let work = async {
-            let paused = tokio::task::spawn_blocking(pause).await;
-            let paused = paused.map_err(ApiError::internal)?;
-            paused.map_err(ApiError::internal)
-        };
-        self.carry_out(caller, Deed::of_store("store", deed), permitted, work)
-            .await?;
-        Ok(self.compaction_progress())
     }
 
     /// Events of the audit log, newest first. `None` where there is no such log.

@@ -183,6 +183,11 @@ pub enum RegistryError {
         /// What the push would do to it.
         wanted: TagMove,
     },
+    /// Nothing is collected until somebody says so.
+    #[error(
+        "garbage collection is paused: have it go on by drift gc --resume, or on the page, first"
+    )]
+    CollectionsPaused,
     /// Deleting is switched off.
     #[error("this registry has deletes switched off")]
     DeletesDisabled,
@@ -220,9 +225,9 @@ impl RegistryError {
             RegistryError::Purged { .. } | RegistryError::NotInHistory { .. } => {
                 ErrorCode::ManifestUnknown
             }
-            RegistryError::NotDeleted { .. } | RegistryError::TooManyManifests(_) => {
-                ErrorCode::Unsupported
-            }
+            RegistryError::NotDeleted { .. }
+            | RegistryError::TooManyManifests(_)
+            | RegistryError::CollectionsPaused => ErrorCode::Unsupported,
             RegistryError::ManifestBlobUnknown { .. } => ErrorCode::ManifestBlobUnknown,
             RegistryError::QuotaExceeded { .. }
             | RegistryError::TagImmutable { .. }

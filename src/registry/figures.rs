@@ -1,5 +1,6 @@
 //! What is counted of the work beside the requests, since the start.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -35,6 +36,10 @@ pub struct Collections {
     pub last_ms: Count,
     /// How long it took, in microseconds.
     pub last_micros: Count,
+    /// What it came to.
+    pub last: Mutex<Collected>,
+    /// When the next is due, in milliseconds since 1970; 0: none comes by itself.
+    pub next_ms: Count,
 }
 
 impl Collections {
@@ -52,8 +57,11 @@ impl Collections {
 
     pub(super) fn ended(&self, took: Duration, ended: &Result<Collected, RegistryError>) {
         match ended {
-            Ok(_) => {
+            // What was cut short goes on, and ends another time.
+            Ok(Collected { stopped: true, .. }) => {}
+            Ok(collected) => {
                 self.runs.add(1);
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = *collected;
                 self.last_micros.set(took.as_micros() as u64);
                 self.last_ms.set(now_ms());
             }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::check::{CheckError, Damage, Report, VerifyOptions, verify};
 use super::figures::{Figures, ScrubFigures};
 use crate::ghostbay::check::BYTES_PHASE;
+use crate::ghostbay::pauses::Work;
 use crate::ghostbay::{LocalStorageEngine, background};
 use crate::spans::{self, job};
 
@@ -24,7 +25,8 @@ pub struct ScrubOptions {
     pub verify: VerifyOptions,
 }
 
-/// Goes over the store again and again, until `stop`.
+/// Goes over the store again and again, until `stop`. While it is to stand still no pass begins, and one that
+/// is under way reads nothing; it goes on where it was.
 pub async fn scrub(
     storage: Arc<LocalStorageEngine>,
     figures: Arc<Figures>,
@@ -40,6 +42,10 @@ pub async fn scrub(
         ..options.verify
     };
     loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = storage.pauses().ended(Work::Scrub) => {}
+        }
         let next = Instant::now() + options.interval;
         let (storage, verify, stopped) = (storage.clone(), verify.clone(), stop.clone());
         let seen = figures.clone();
@@ -75,6 +81,8 @@ fn pass(
                 figures.damages.add(1);
                 figures.pass_damages.add(1);
                 log(&damage);
+                // Whoever looked has a snapshot, which is not to be held for long.
+                return !stop.is_cancelled();
             }
             Report::Progress { phase, done, total } if phase == BYTES_PHASE => {
                 figures.read_bytes.add(done.saturating_sub(read));
@@ -82,9 +90,11 @@ fn pass(
                 figures.pass_bytes_total.set(total.unwrap_or(0));
                 read = done;
             }
-            Report::Progress { .. } | Report::Done(_) => {}
+            Report::Progress { .. } => {}
+            // There is nothing left to do.
+            Report::Done(_) => return true,
         }
-        !stop.is_cancelled()
+        storage.pauses().stand_still(Work::Scrub, stop)
     };
     let store = match storage.to_check() {
         Ok(store) => store,

@@ -87,9 +87,29 @@ pub fn ago(at_ms: &u64) -> String {
     since(now_ms().saturating_sub(*at_ms) / 1000)
 }
 
+/// How far ahead a moment is: `in 3 hours`.
+pub fn ahead(at_ms: &u64) -> String {
+    until(at_ms.saturating_sub(now_ms()) / 1000)
+}
+
 fn since(seconds: u64) -> String {
+    match spelled(seconds) {
+        None => "just now".to_owned(),
+        Some(time) => format!("{time} ago"),
+    }
+}
+
+fn until(seconds: u64) -> String {
+    match spelled(seconds) {
+        None => "within a minute".to_owned(),
+        Some(time) => format!("in {time}"),
+    }
+}
+
+/// Some time in its largest unit; `None` for less than a minute.
+fn spelled(seconds: u64) -> Option<String> {
     let (count, unit) = match seconds {
-        0..=44 => return "just now".to_owned(),
+        0..=44 => return None,
         45..=3599 => (seconds.div_ceil(60), "minute"),
         3600..=86_399 => (seconds / 3600, "hour"),
         86_400..=2_591_999 => (seconds / 86_400, "day"),
@@ -97,7 +117,7 @@ fn since(seconds: u64) -> String {
         _ => (seconds / 31_536_000, "year"),
     };
     let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural} ago")
+    Some(format!("{count} {unit}{plural}"))
 }
 
 /// The beginning of a digest, which tells it from the others on a page.
@@ -160,6 +180,8 @@ mod tests {
         ] {
             assert_eq!(since(seconds), text);
         }
+        assert_eq!(until(3), "within a minute");
+        assert_eq!(until(7200), "in 2 hours");
         assert_eq!(moment(&0), "1970-01-01T00:00:00Z");
         assert!(moment(&u64::MAX).starts_with("9999"));
     }

@@ -325,6 +325,29 @@ def test_a_collection_is_told_of_and_done(page, people, log_in):
     expect(page.get_by_text("Compaction runs by itself")).to_be_visible()
 
 
+def test_scrub_and_collections_stand_still_and_go_on(page, people, log_in, shots):
+    log_in(page, "root")
+    page.goto(people.page + "/operations")
+    page.get_by_role("button", name="Have the scrub stand still").click()
+    page.get_by_role("button", name="Have collections stand still").click()
+    expect(page.get_by_role("button", name="Scrub now")).to_have_count(0)
+    expect(page.get_by_role("button", name="Collect now")).to_have_count(0)
+    for width in 1200, 390:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=shots / f"paused-{width}.png", full_page=True)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "the page is too wide"
+    page.goto(people.page)
+    expect(page.get_by_text("The scrub stands still")).to_be_visible()
+    expect(page.get_by_text("Garbage collection stands still")).to_be_visible()
+    page.goto(people.page + "/operations")
+    page.get_by_role("button", name="Have the scrub go on").click()
+    page.get_by_role("button", name="Have collections go on").click()
+    expect(page.get_by_role("button", name="Scrub now")).to_be_visible()
+    expect(page.get_by_role("button", name="Collect now")).to_be_visible()
+
+
 def test_what_is_under_way_is_looked_at_again_by_itself(page, people, log_in):
     log_in(page, "root")
     page.goto(people.page + "/operations")

@@ -11,6 +11,8 @@ use drift::ghostbay::restore::{self, RestoreError};
 use drift::ghostbay::schedule::Schedule;
 use drift::ghostbay::{LocalStorageEngine, backup};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::support::*;
 
 #[tokio::test]
@@ -367,7 +369,7 @@ async fn scheduled_backups_are_whole_and_the_oldest_go() {
         std::fs::write(other, "").unwrap();
     }
     for _ in 0..4 {
-        taken.push(schedule.take(&engine).unwrap());
+        taken.push(schedule.take(&engine, &CancellationToken::new()).unwrap());
         tokio::time::sleep(std::time::Duration::from_millis(3)).await;
     }
     let mut found: Vec<_> = std::fs::read_dir(&to)
@@ -378,8 +380,16 @@ async fn scheduled_backups_are_whole_and_the_oldest_go() {
     found.sort();
     assert_eq!(found, taken[2..]);
     assert!(others.iter().all(|other| other.exists()));
-    for file in found {
-        restore::inspect(&file).unwrap();
+    for file in &found {
+        restore::inspect(file).unwrap();
     }
+    // One that is cancelled leaves nothing, and takes nothing away.
+    let cancelled = CancellationToken::new();
+    cancelled.cancel();
+    let refused = schedule.take(&engine, &cancelled).unwrap_err();
+    assert!(refused.to_string().contains("cancelled"), "{refused:#}");
+    assert!(found.iter().all(|file| file.exists()));
+    let left = std::fs::read_dir(&to).unwrap().count();
+    assert_eq!(left, found.len() + others.len());
     engine.close().await;
 }

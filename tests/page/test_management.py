@@ -1,34 +1,11 @@
 """The management API: what it answers, to whom, and what it writes down."""
 
 import json
-import os
-import time
-import urllib.parse
-from pathlib import Path
 
 import pytest
 
+from management import api, message, query, root
 from people import basic
-from registry import PageRegistry
-
-
-def api(registry, path, method="GET", body=None, **headers):
-    """Status and JSON of an answer; of several lines a list."""
-    if body is not None:
-        headers.setdefault("Content_Type", "application/json")
-        body = json.dumps(body).encode()
-    status, answered, said = registry.send(method, f"{registry.page}/api/v1{path}", body, **headers)
-    if answered["Content-Type"] == "application/x-ndjson":
-        return status, [json.loads(line) for line in said.splitlines()]
-    return status, json.loads(said)
-
-
-def query(**parameters):
-    return "?" + urllib.parse.urlencode(parameters)
-
-
-def message(said):
-    return said["errors"][0]["message"]
 
 
 @pytest.fixture(scope="module")
@@ -281,10 +258,6 @@ def test_a_page_of_another_site_changes_nothing(people):
     assert "basic" not in people.send("GET", f"{people.page}/api/v1/repositories")[1]["WWW-Authenticate"].lower()
 
 
-def root(people):
-    return {"Authorization": basic("root")}
-
-
 def test_accounts_are_made_changed_and_removed(people):
     status, said = api(people, "/accounts", "POST", {"name": "erin", "groups": ["readers"]}, **root(people))
     assert status == 200
@@ -340,12 +313,10 @@ FOR_ADMINISTRATORS = [
     ("/tokens", {"name": "t", "actions": "all", "repositories": ["**"]}), ("/tokens/revoke", {"name": "t"}), ("/policy", None),
     ("/policy", {"who": "everybody", "actions": "all", "repositories": "**"}), ("/policy/remove", {"number": 10}),
     ("/policy/test?who=user:dev&action=pull&repository=a", None), ("/operations", None), ("/operations/collect", {"dry_run": True}),
-    ("/operations/collect", {}), ("/operations/compaction", {"paused": True}), ("/audit", None), ("/operations/running", None),
+    ("/operations/collect", {}), ("/operations/compaction", {"paused": True}), ("/operations/scrub/pause", {"paused": True}),
+    ("/operations/collect/pause", {"paused": True}), ("/audit", None), ("/operations/running", None),
     ("/tokens/access-key", {"name": "k"}), ("/keys/rotate", {}), ("/audit/export", None), ("/usage", None), ("/usage?of=team/app", None),
     ("/retention", None), ("/retention", {}), ("/why?repository=team/app&reference=v1", None)]
-
-# Refused as well; whoever may is told that there is none to come, or has it.
-AT_ONCE = ["/operations/backup", "/operations/scrub"]
 
 
 @pytest.mark.parametrize("path, body", FOR_ADMINISTRATORS)
@@ -361,22 +332,6 @@ def test_what_is_for_administrators_is_refused_to_others(people, path, body):
     assert status == (403 if is_access else 200)
     if body == {"paused": True}:
         api(people, path, method, {"paused": False}, **root(people))
-
-
-def test_operations_are_told_and_done(people):
-    status, said = api(people, "/operations", **root(people))
-    assert status == 200 and said["packs"] and not said["compaction_paused"]
-    assert api(people, "/operations/compaction", "POST", {"paused": True}, **root(people))[1]["paused"]
-    assert api(people, "/operations", **root(people))[1]["compaction_paused"]
-    assert "Compaction stands still" in api(people, "/overview", **root(people))[1]["problems"][0]
-    assert "problems" not in api(people, "/overview", Authorization=basic("reader"))[1]
-    api(people, "/operations/compaction", "POST", {"paused": False}, **root(people))
-    assert api(people, "/overview", **root(people))[1]["problems"] == []
-    assert api(people, "/operations/collect", "POST", {"dry_run": True}, **root(people))[1]["done"] is False
-    assert api(people, "/operations/collect", "POST", {}, **root(people))[1]["done"] is True
-    status, events = api(people, "/audit" + query(limit=20), **root(people))
-    assert status == 200 and events[0]["command"] == "gc" and events[0]["who"] == "user:root"
-    assert api(people, "/audit" + query(denied="true", who="reader"), **root(people))[1][0]["decision"] == "deny"
 
 
 def test_long_answers_come_line_by_line(people):
@@ -426,110 +381,3 @@ def test_access_keys_and_signing_keys_are_made(people):
     assert key["secret_key"] not in json.dumps(listed)
     first, second = (api(people, "/keys/rotate", "POST", {}, **root(people))[1]["id"] for _ in range(2))
     assert first != second
-
-
-def once(registry, condition, **headers):
-    """What is under way as soon as it is so."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        status, said = api(registry, "/operations/running", **headers)
-        assert status == 200, said
-        if condition(said):
-            return said
-        time.sleep(0.1)
-    raise AssertionError(f"never so: {said}")
-
-
-def test_uploads_are_listed_without_what_would_let_others_go_on(people):
-    as_dev = {"Authorization": basic("dev")}
-    for repository in "team/first", "team/second":
-        status, headers, _ = people.send("POST", f"{people.url}/v2/{repository}/blobs/uploads/", b"", **as_dev)
-        assert status == 202
-    location = urllib.parse.urljoin(people.url, headers["Location"])
-    status, headers, _ = people.send("PATCH", location, b"x" * 1000, Content_Type="application/octet-stream", **as_dev)
-    assert status == 202
-    said = once(people, lambda said: len(said["uploads"]) == 2, **root(people))
-    second, first = said["uploads"]
-    assert (second["repository"], second["who"], second["bytes"]) == ("team/second", "user:dev", 1000)
-    assert (first["repository"], first["bytes"], said["more_uploads"]) == ("team/first", 0, 0)
-    assert second["touched_ms"] >= second["begun_ms"] >= first["begun_ms"] > 0
-    upload = urllib.parse.urlsplit(location).path.rsplit("/")[-1]
-    assert len(upload) >= 32 and upload not in json.dumps(said)
-    # What the page shows is the same, and as little.
-    for path in "/operations", "/operations/running":
-        status, _, body = people.send("GET", people.page + path, **root(people))
-        assert status == 200 and "team/second" in body.decode() and "1000 B" in body.decode() and upload not in body.decode()
-        assert people.send("GET", people.page + path, **as_dev)[0] == 403
-    assert people.send("DELETE", location, **as_dev)[0] == 204
-    once(people, lambda said: [it["repository"] for it in said["uploads"]] == ["team/first"], **root(people))
-
-
-def test_scrub_backups_and_collections_are_told_as_they_run(people):
-    # A slow scrub, no backups: as a server does without configuration.
-    said = once(people, lambda said: said["collections"]["runs"] > 0, **root(people))
-    assert said["scrub"]["enabled"] and said["scrub"]["bytes_per_second"] == 4 << 20
-    assert "backups" not in said and not said["compaction"]["paused"] and said["scrub"]["damages"] == 0
-
-
-def test_damage_that_the_scrub_meets_is_a_problem():
-    with PageRegistry("management-scrub", DRIFT_STORAGE_SCRUB_RATE="1GiB", DRIFT_STORAGE_SCRUB_INTERVAL="1s",
-                      DRIFT_BACKUP_EVERY="1s", DRIFT_BACKUP_TO="kept/backups", DRIFT_BACKUP_KEEP_HOURS="0") as server:
-        layer = os.urandom(100_000)
-        server.push_image("rotten", "v1", layer)
-        passes = api(server, "/operations/running")[1]["scrub"]["passes"]
-        said = once(server, lambda said: said["scrub"]["passes"] >= passes + 2 and said["backups"]["taken"] > 0)
-        assert said["scrub"]["damages"] == 0 and said["scrub"]["last_ms"] > 0
-        assert said["scrub"]["read_bytes"] <= said["scrub"].get("total_bytes", 1 << 40)
-        assert said["backups"]["to"] == "backups" and said["backups"]["every_ms"] == 1000 and said["backups"]["last_ms"] > 0
-        assert api(server, "/overview")[1]["problems"] == []
-        # A byte of the layer rots.
-        for pack in Path(server.data).rglob("*"):
-            held = pack.is_file() and pack.read_bytes().find(layer[1000:1100])
-            if held and held > 0:
-                with open(pack, "r+b") as file:
-                    file.seek(held)
-                    file.write(bytes([layer[1000] ^ 1]))
-                break
-        else:
-            raise AssertionError("the layer is in no pack")
-        once(server, lambda said: said["scrub"]["damages"] > 0)
-        problems = api(server, "/overview")[1]["problems"]
-        assert len(problems) == 1 and "The scrub met damage" in problems[0]
-        assert "The scrub met damage" in server.send("GET", server.page + "/")[2].decode()
-        # A push heals it, and the next whole pass knows.
-        server.push_image("rotten", "v1", layer)
-        once(server, lambda said: said["scrub"]["damages"] == 0)
-        assert api(server, "/overview")[1]["problems"] == []
-
-
-@pytest.mark.parametrize("path", AT_ONCE)
-def test_only_administrators_have_work_done_at_once(people, path):
-    assert api(people, path, "POST")[0] == 401
-    for name in "dev", "reader", "nobody":
-        assert api(people, path, "POST", Authorization=basic(name))[0] == 403, name
-    assert people.send("POST", people.page + path, b"", **root(people) | {"Sec_Fetch_Site": "cross-site"})[0] == 403
-
-
-def test_a_backup_and_a_scrub_come_at_once(people):
-    # It scrubs once a day, and takes no backups.
-    passes = once(people, lambda said: "began_ms" not in said["scrub"], **root(people))["scrub"]["passes"]
-    assert api(people, "/operations/scrub", "POST", **root(people))[0] == 200
-    once(people, lambda said: said["scrub"]["passes"] == passes + 1, **root(people))
-    status, said = api(people, "/operations/backup", "POST", **root(people))
-    assert status == 409 and "there is no schedule" in message(said)
-    events = api(people, "/audit" + query(limit=20, who="root"), **root(people))[1]
-    commands = [(it.get("command"), it["decision"]) for it in events]
-    # What did not come to be is not written down as done.
-    assert ("scrub", "allow") in commands and ("backup", "allow") not in commands, commands
-    denied = api(people, "/audit" + query(limit=50, who="dev", denied="true"), **root(people))[1]
-    # Refusals of a kind within a second are one line.
-    assert {"scrub", "backup"} & {it.get("command") for it in denied}, denied
-    with PageRegistry("management-backup", DRIFT_BACKUP_EVERY="1day", DRIFT_BACKUP_TO="backups",
-                      DRIFT_STORAGE_SCRUB_RATE="0") as server:
-        once(server, lambda said: said["backups"]["taken"] == 1)
-        assert "Back up now" in server.send("GET", server.page + "/operations")[2].decode()
-        assert server.send("POST", server.page + "/operations/backup", b"")[0] == 303
-        once(server, lambda said: said["backups"]["taken"] == 2)
-        assert len(list((Path(server.data) / "backups").glob("*.backup"))) == 2
-        status, said = api(server, "/operations/scrub", "POST")
-        assert status == 409 and "switched off" in message(said)

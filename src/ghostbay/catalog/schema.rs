@@ -18,7 +18,8 @@ pub enum MetaRow {
     /// the upper bits of the pack ids that this writer gives out), `log_gaps` (how often the
     /// change log was found not to reach the index), `branch` (of the store's history; absent
     /// before the first restore), `next_pack` (a counter that no pack of this writer's has had;
-    /// absent before the first pack was removed).
+    /// absent before the first pack was removed), and 1 for each work that stands still
+    /// (`compaction_paused`, `collection_paused`, `scrub_paused`).
     Number(u64),
     /// An identity: `store`.
     Id([u8; 16]),
@@ -28,9 +29,6 @@ impl Value for MetaRow {
     const VERSION: u8 = 1;
     const LAYOUT: &'static str = "variant (0: u64, 1: 16 bytes)";
 }
-
-/// The fact that compaction was told to pause.
-const COMPACTION_PAUSED: &str = "compaction_paused";
 
 /// One step from a schema version to the next.
 pub struct Step {
@@ -121,22 +119,20 @@ pub fn set_next_pack(transaction: &mut Transaction<'_>, next: u64) -> Result<(),
     set_number(transaction, "next_pack", next)
 }
 
-/// Whether compaction was told to pause.
-pub fn is_compaction_paused(rows: &impl Rows) -> Result<bool, CatalogError> {
-    Ok(number(rows, COMPACTION_PAUSED)?.is_some())
+/// Whether a fact is noted that is so while its row is there.
+pub fn is_noted(rows: &impl Rows, name: &str) -> Result<bool, CatalogError> {
+    Ok(number(rows, name)?.is_some())
 }
 
-/// Notes whether compaction was told to pause.
-pub fn set_compaction_paused(
+/// Notes such a fact, or that it is not so.
+pub fn note(
     transaction: &mut Transaction<'_>,
-    paused: bool,
+    name: &str,
+    is_so: bool,
 ) -> Result<(), CatalogError> {
-    match paused {
-        true => set_number(transaction, COMPACTION_PAUSED, 1),
-        false => {
-            let name = COMPACTION_PAUSED.to_owned();
-            transaction.delete(&META, &name).map(drop)
-        }
+    match is_so {
+        true => set_number(transaction, name, 1),
+        false => transaction.delete(&META, &name.to_owned()).map(drop),
     }
 }
 

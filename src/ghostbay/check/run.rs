@@ -81,7 +81,7 @@ pub struct Run<'a> {
     depth: Depth,
     repairs: Repairs,
     pace: Pace,
-    /// Told of everything; `false` ends the check.
+    /// Told of everything; `false` ends the check. It may take its time, which does not count for the pace.
     tell: &'a mut dyn FnMut(Event) -> bool,
 }
 
@@ -211,7 +211,10 @@ impl<'a> Run<'a> {
     }
 
     fn tell(&mut self, event: Event) -> Result<(), CheckError> {
-        match (self.tell)(event) {
+        let began = Instant::now();
+        let goes_on = (self.tell)(event);
+        self.pace.pass_over(began.elapsed());
+        match goes_on {
             true => Ok(()),
             false => Err(CheckError::Stopped),
         }
@@ -237,11 +240,32 @@ impl Pace {
         }
     }
 
+    /// Does not count some time. A check that stood still would make up for it without a bound.
+    fn pass_over(&mut self, time: Duration) {
+        self.began += time;
+    }
+
     /// How long to wait before more is read; `None` if the reading is not too fast.
     fn wait(&self) -> Option<Duration> {
         let rate = self.bytes_per_second?.max(1);
         let due = Duration::from_secs_f64(self.done as f64 / rate as f64);
         let early = due.checked_sub(self.began.elapsed())?;
         (!early.is_zero()).then_some(early.min(WAIT_MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_was_stood_still_is_not_made_up_for() {
+        let mut pace = Pace::new(Some(1));
+        let hour = Duration::from_secs(3600);
+        pace.done = 3600;
+        pace.began -= hour;
+        assert_eq!(pace.wait(), None);
+        pace.pass_over(hour);
+        assert_eq!(pace.wait(), Some(WAIT_MAX));
     }
 }

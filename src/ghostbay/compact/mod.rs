@@ -15,7 +15,7 @@ pub mod plan;
 mod swap;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -23,12 +23,13 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::background;
-use super::catalog::{Catalog, CatalogError, Rows, schema};
+use super::catalog::{Catalog, CatalogError, Rows};
 use super::error::StorageError;
 use super::local::LocalStorageEngine;
 use super::owners::{Owner, each_owner};
 use super::pack::accounts::PACKS;
 use super::pack::{Extent, PackId, PackSpace};
+use super::pauses::{Pauses, Work};
 use super::pinned::pinned;
 use super::room::Gauge;
 use crate::spans::{self, job};
@@ -83,12 +84,12 @@ pub struct Compactor {
     catalog: Catalog,
     space: PackSpace,
     gauge: Gauge,
+    pauses: Pauses,
     control: Arc<Control>,
 }
 
 #[derive(Default)]
 struct Control {
-    paused: AtomicBool,
     copied_bytes: AtomicU64,
     rewritten_packs: AtomicU64,
     /// Held by the one that runs. Packs of which something could not be moved, and what was live in
@@ -99,6 +100,7 @@ struct Control {
 /// How fast, and until when.
 struct Pace<'a> {
     bytes_per_second: u64,
+    pauses: &'a Pauses,
     control: &'a Control,
     stop: &'a CancellationToken,
 }
@@ -113,12 +115,11 @@ impl Pace<'_> {
             0 => Duration::ZERO,
             rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
         };
-        while !self.stop.is_cancelled() {
-            let paused = self.control.paused.load(Ordering::Relaxed);
-            if wait.is_zero() && !paused {
+        while self.pauses.stand_still(Work::Compaction, self.stop) {
+            if wait.is_zero() {
                 return true;
             }
-            let now = if paused { WAIT_MAX } else { wait.min(WAIT_MAX) };
+            let now = wait.min(WAIT_MAX);
             std::thread::sleep(now);
             wait = wait.saturating_sub(now);
         }
@@ -127,36 +128,27 @@ impl Pace<'_> {
 }
 
 impl Compactor {
-    /// A compactor of these packs, which stands still if it was told to before.
-    pub fn new(catalog: Catalog, space: PackSpace, gauge: Gauge) -> Result<Self, StorageError> {
-        let paused = schema::is_compaction_paused(&catalog.read()?)?;
-        let control = Control {
-            paused: AtomicBool::new(paused),
-            ..Control::default()
-        };
-        Ok(Compactor {
-            catalog,
-            space,
-            gauge,
-            control: Arc::new(control),
-        })
+    /// A compactor of these packs, which stands still while `pauses` say so.
+    pub fn new(catalog: &Catalog, space: &PackSpace, gauge: &Gauge, pauses: &Pauses) -> Self {
+        Compactor {
+            catalog: catalog.clone(),
+            space: space.clone(),
+            gauge: gauge.clone(),
+            pauses: pauses.clone(),
+            control: Arc::default(),
+        }
     }
 
     /// Has compaction stand still until it is told to go on, also by a store that is opened again; or has
     /// it go on. Blocks.
     pub fn pause(&self, paused: bool) -> Result<(), StorageError> {
-        let noted = self
-            .catalog
-            .transact_blocking(move |rows| schema::set_compaction_paused(rows, paused))?;
-        noted?;
-        self.control.paused.store(paused, Ordering::Relaxed);
-        Ok(())
+        self.pauses.set(Work::Compaction, paused)
     }
 
     /// Whether it goes on, and how far it is.
     pub fn state(&self) -> CompactionState {
         CompactionState {
-            paused: self.control.paused.load(Ordering::Relaxed),
+            paused: self.pauses.has(Work::Compaction),
             running: matches!(self.control.stuck.try_lock(), Err(TryLockError::WouldBlock)),
             copied_bytes: self.control.copied_bytes.load(Ordering::Relaxed),
             rewritten_packs: self.control.rewritten_packs.load(Ordering::Relaxed),
@@ -191,6 +183,7 @@ impl Compactor {
             .unwrap_or_else(PoisonError::into_inner);
         let pace = Pace {
             bytes_per_second,
+            pauses: &self.pauses,
             control: &self.control,
             stop,
         };
@@ -371,6 +364,11 @@ fn runs<'a>(
 }
 
 impl LocalStorageEngine {
+    /// Who rewrites packs.
+    pub fn compactor(&self) -> &Compactor {
+        &self.shared.compactor
+    }
+
     /// Rewrites the packs of which little is left alive, at so many bytes a second; 0: as fast as it
     /// goes.
     pub async fn compact(&self, bytes_per_second: u64) -> Result<Compacted, StorageError> {

@@ -1,17 +1,20 @@
 //! What is under way at this moment: uploads, and the work of the server's own.
 
-use axum::http::StatusCode;
+use std::sync::PoisonError;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::{Caller, Management};
-use crate::http::admin::Deed;
+use crate::ghostbay::admin::{OpenMultipart, Work};
 use crate::http::error::ApiError;
-use crate::oci::ErrorCode;
 use crate::registry::uploads::OpenUpload;
 
 /// Uploads that are listed.
 const UPLOADS_MAX: usize = 200;
+
+/// Parts of multipart uploads that are looked at: as many as one upload has at most.
+const PARTS_MAX: usize = 10_000;
 
 /// What is under way.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -20,6 +23,10 @@ pub struct Running {
     pub uploads: Vec<Upload>,
     /// How many more there are.
     pub more_uploads: u64,
+    /// The multipart uploads of the S3 endpoint that were begun last, the latest first; at most 200.
+    pub multipart: Vec<MultipartUpload>,
+    /// How many more there are.
+    pub more_multipart: u64,
     /// The scrub, which reads the whole store over.
     pub scrub: ScrubState,
     /// The backups of the schedule; absent where there is none.
@@ -59,11 +66,44 @@ impl From<OpenUpload> for Upload {
     }
 }
 
+/// A multipart upload under way. Nothing of it lets anybody go on with it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MultipartUpload {
+    /// The bucket.
+    pub bucket: String,
+    /// The key of the object to be.
+    pub key: String,
+    /// When it was begun.
+    pub begun_ms: u64,
+    /// Parts that it holds; absent of those behind the first 10,000 parts of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u64>,
+    /// Their bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+impl From<OpenMultipart> for MultipartUpload {
+    fn from(upload: OpenMultipart) -> Self {
+        let (parts, bytes) = upload.parts.unzip();
+        MultipartUpload {
+            bucket: upload.bucket,
+            key: upload.key,
+            begun_ms: upload.begun_ms,
+            parts,
+            bytes,
+        }
+    }
+}
+
 /// How far the scrub is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ScrubState {
     /// Whether it is switched on.
     pub enabled: bool,
+    /// Whether it stands still, also over a restart. A pass under way goes on where it was; a restart has it
+    /// begin anew.
+    pub paused: bool,
     /// How fast it reads, in bytes a second.
     pub bytes_per_second: u64,
     /// When the pass under way began; absent between two.
@@ -94,6 +134,16 @@ pub struct BackupState {
     pub taken: u64,
     /// Those that failed since the start.
     pub failed: u64,
+    /// Those that were cancelled since the start.
+    pub cancelled: u64,
+    /// When the one under way began; absent between two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began_ms: Option<u64>,
+    /// Bytes of it that are written, or of the last.
+    pub written_bytes: u64,
+    /// When the next is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_ms: Option<u64>,
     /// When the last was taken, also before the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_ms: Option<u64>,
@@ -115,6 +165,13 @@ pub struct CompactionProgress {
 /// Collections of garbage since the start.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CollectionState {
+    /// Whether they stand still, also over a restart.
+    pub paused: bool,
+    /// Whether one is under way.
+    pub running: bool,
+    /// When the next is due; absent while they stand still or the registry takes no writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_ms: Option<u64>,
     /// Those that came to their end.
     pub runs: u64,
     /// Those that broke off.
@@ -122,6 +179,9 @@ pub struct CollectionState {
     /// When the last came to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_ms: Option<u64>,
+    /// What that came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastCollection>,
     /// Deleted manifests that all of them took for good.
     pub purged_manifests: u64,
     /// Blobs that went with their bytes.
@@ -130,67 +190,46 @@ pub struct CollectionState {
     pub removed_bytes: u64,
 }
 
+/// What the last collection came to.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LastCollection {
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// Deleted manifests that went for good.
+    pub purged: u64,
+    /// Blobs that a repository lost and another keeps.
+    pub unlinked: u64,
+    /// Blobs that went with their bytes.
+    pub removed: u64,
+    /// Bytes that these had.
+    pub bytes: u64,
+    /// Blobs that were due and stay.
+    pub kept: u64,
+}
+
 /// A figure of which 0 says that there is none.
 fn known(figure: u64) -> Option<u64> {
     (figure > 0).then_some(figure)
 }
 
-/// Refuses what cannot be begun as things stand.
-fn conflict(message: &str) -> ApiError {
-    ApiError::new(StatusCode::CONFLICT, ErrorCode::Unsupported, message)
-}
-
 impl Management {
-    /// Has the next backup of the schedule taken at once. [`Running`] tells when it is there.
-    pub async fn back_up(&self, caller: &Caller) -> Result<Running, ApiError> {
-        let begun = caller.require_admin().and_then(|_| {
-            let backups = &self.storage.figures().backups;
-            if backups.every_ms.get() == 0 {
-                return Err(conflict(
-                    "there is no schedule of backups: set [backup] every and to, or use drift backup",
-                ));
-            }
-            backups.asked.notify_one();
-            Ok(())
-        });
-        let deed = Deed::of_store("store", "backup");
-        self.did(caller, deed, begun.as_ref().err()).await;
-        begun?;
-        self.running(caller).await
-    }
-
-    /// Has the next pass of the scrub begin at once.
-    pub async fn scrub(&self, caller: &Caller) -> Result<Running, ApiError> {
-        let begun = caller.require_admin().and_then(|_| {
-            let scrub = &self.api.registry.figures().scrub;
-            if scrub.rate.get() == 0 {
-                return Err(conflict(
-                    "the scrub is switched off: set [storage] scrub_rate, or use drift verify --full",
-                ));
-            }
-            if scrub.began_ms.get() > 0 {
-                return Err(conflict("a pass of the scrub is under way already"));
-            }
-            scrub.asked.notify_one();
-            Ok(())
-        });
-        let deed = Deed::of_store("store", "scrub");
-        self.did(caller, deed, begun.as_ref().err()).await;
-        begun?;
-        self.running(caller).await
-    }
-
     /// What is under way at this moment.
     pub async fn running(&self, caller: &Caller) -> Result<Running, ApiError> {
         caller.require_admin()?;
-        let registry = self.api.registry.clone();
-        let look = move || registry.open_uploads(UPLOADS_MAX);
+        let (registry, storage) = (self.api.registry.clone(), self.storage.clone());
+        let look = move || {
+            let uploads = registry.open_uploads(UPLOADS_MAX)?;
+            let multipart = storage.open_multipart_uploads(UPLOADS_MAX, PARTS_MAX);
+            Ok::<_, ApiError>((uploads, multipart.map_err(ApiError::internal)?))
+        };
         let looked = tokio::task::spawn_blocking(look).await;
-        let (uploads, count) = looked.map_err(ApiError::internal)??;
-        let uploads: Vec<_> = uploads.into_iter().map(Upload::from).collect();
+        let ((uploads, count), (multipart, multipart_count)) =
+            looked.map_err(ApiError::internal)??;
         Ok(Running {
             more_uploads: count.saturating_sub(uploads.len() as u64),
-            uploads,
+            uploads: uploads.into_iter().map(Upload::from).collect(),
+            more_multipart: multipart_count.saturating_sub(multipart.len() as u64),
+            multipart: multipart.into_iter().map(MultipartUpload::from).collect(),
             scrub: self.scrub_state(),
             backups: self.backup_state(),
             compaction: self.compaction_progress(),
@@ -202,6 +241,7 @@ impl Management {
         let scrub = &self.api.registry.figures().scrub;
         ScrubState {
             enabled: scrub.rate.get() > 0,
+            paused: self.storage.pauses().has(Work::Scrub),
             bytes_per_second: scrub.rate.get(),
             began_ms: known(scrub.began_ms.get()),
             read_bytes: scrub.pass_bytes.get(),
@@ -219,6 +259,10 @@ impl Management {
             to: backups.to.get().cloned().unwrap_or_default(),
             taken: backups.taken.get(),
             failed: backups.failed.get(),
+            cancelled: backups.cancelled.get(),
+            began_ms: known(backups.began_ms.get()),
+            written_bytes: backups.written_bytes.get(),
+            next_ms: known(backups.next_ms.get()),
             last_ms: known(backups.last_ms.get()),
         })
     }
@@ -234,11 +278,28 @@ impl Management {
     }
 
     fn collection_state(&self) -> CollectionState {
-        let collections = &self.api.registry.figures().collections;
+        let registry = &self.api.registry;
+        let collections = &registry.figures().collections;
+        let paused = self.storage.pauses().has(Work::Collection);
+        let last_ms = known(collections.last_ms.get());
+        let last = collections.last.lock();
+        let last = *last.unwrap_or_else(PoisonError::into_inner);
+        let took_ms = collections.last_micros.get().div_ceil(1000);
         CollectionState {
+            paused,
+            running: registry.is_collecting(),
+            next_ms: known(collections.next_ms.get()).filter(|_| !paused),
             runs: collections.runs.get(),
             failed: collections.failed.get(),
-            last_ms: known(collections.last_ms.get()),
+            last_ms,
+            last: last_ms.map(|_| LastCollection {
+                took_ms,
+                purged: last.purged,
+                unlinked: last.unlinked,
+                removed: last.removed,
+                bytes: last.bytes,
+                kept: last.kept,
+            }),
             purged_manifests: collections.purged_manifests.get(),
             removed_blobs: collections.removed_blobs.get(),
             removed_bytes: collections.removed_bytes.get(),

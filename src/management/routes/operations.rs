@@ -63,7 +63,62 @@ pub(super) async fn back_up(State(management): State<Management>, request: Parts
     .await
 }
 
-/// Collects what nothing refers to and is due, or says what that would come to.
+/// Cancels the backup of the schedule that is under way; nothing of it is left. 409 where there is none.
+#[utoipa::path(post, path = "/operations/backup/cancel", operation_id = "cancelBackup", responses(
+    (status = 200, body = Running),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn cancel_backup(
+    State(management): State<Management>,
+    request: Parts,
+) -> Response {
+    answer(async {
+        let caller = Caller::of(&management, &request).await?;
+        management.cancel_backup(&caller).await
+    })
+    .await
+}
+
+/// Has the scrub stand still, or go on where it was.
+#[utoipa::path(post, path = "/operations/scrub/pause", operation_id = "pauseScrub", request_body = Pause, responses(
+    (status = 200, body = Pause),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn pause_scrub(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .pause_scrub(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Has collections stand still, or go on. One that is under way ends behind the transaction that it is at.
+#[utoipa::path(post, path = "/operations/collect/pause", operation_id = "pauseCollections", request_body = Pause, responses(
+    (status = 200, body = Pause),
+    (status = "4XX", description = "Refused", body = Errors),
+))]
+pub(super) async fn pause_collections(
+    State(management): State<Management>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&management, &parts).await?;
+        management
+            .pause_collections(&caller, asked(&parts, body).await?)
+            .await
+    })
+    .await
+}
+
+/// Collects what nothing refers to and is due, or says what that would come to. 409 while collections stand
+/// still.
 #[utoipa::path(post, path = "/operations/collect", operation_id = "collect", request_body = Collect, responses(
     (status = 200, body = Collection),
     (status = "4XX", description = "Refused", body = Errors),

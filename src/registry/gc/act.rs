@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
-use super::Moment;
 use super::plan::{self, Verdict};
 use super::report::{Collected, Item};
+use super::{Moment, Stop};
 use crate::ghostbay::catalog::{CatalogError, Rows, Transaction};
 use crate::registry::tables::{
     BLOB_LINKS, BlobLinkRow, ContentKey, DELETED_BY_TIME, MomentKey, UNREFERENCED,
@@ -81,7 +79,7 @@ impl Pace {
 pub(super) fn cycle(
     registry: &Registry,
     moment: &Moment,
-    stop: &CancellationToken,
+    stop: Stop<'_>,
     tell: &mut dyn FnMut(Item),
 ) -> Result<Collected, RegistryError> {
     let mut collected = Collected::default();
@@ -101,17 +99,18 @@ pub(super) fn cycle(
     take_queue(registry, moment, stop, &mut pace, &mut told)?;
     make_room(registry, moment, stop, &mut pace, &mut told)?;
     collected.all_leased_ms = registry.all_leased_ms(moment);
+    collected.stopped = stop.is_told();
     Ok(collected)
 }
 
 /// Takes batch after batch, each of so many rows at most, until there is none.
 fn batches(
-    stop: &CancellationToken,
+    stop: Stop<'_>,
     pace: &mut Pace,
     told: &mut dyn FnMut(Vec<Item>),
     take: impl Fn(usize, &Kept) -> Result<Option<Vec<Item>>, RegistryError>,
 ) -> Result<(), RegistryError> {
-    while !stop.is_cancelled() {
+    while !stop.is_told() {
         match take(pace.rows, &pace.kept)? {
             Some(items) => told(items),
             None => break,
@@ -125,7 +124,7 @@ fn batches(
 fn take_queue(
     registry: &Registry,
     moment: &Moment,
-    stop: &CancellationToken,
+    stop: Stop<'_>,
     pace: &mut Pace,
     told: &mut dyn FnMut(Vec<Item>),
 ) -> Result<(), RegistryError> {
@@ -143,15 +142,13 @@ fn take_queue(
 fn make_room(
     registry: &Registry,
     moment: &Moment,
-    stop: &CancellationToken,
+    stop: Stop<'_>,
     pace: &mut Pace,
     told: &mut dyn FnMut(Vec<Item>),
 ) -> Result<(), RegistryError> {
     let early = moment.without_keeping();
     // Where no blob may go, a purge would free nothing.
-    while !stop.is_cancelled()
-        && registry.storage.pressure()
-        && registry.all_leased_ms(moment).is_none()
+    while !stop.is_told() && registry.storage.pressure() && registry.all_leased_ms(moment).is_none()
     {
         match purge_batch(registry, &early, BATCH_ROWS_MIN, true, &pace.kept)? {
             Some(items) => told(items),

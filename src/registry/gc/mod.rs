@@ -45,15 +45,17 @@ mod act;
 mod plan;
 pub mod report;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::leases::{LEASES_MAX, Leases};
 use super::{Registry, RegistryError};
 use crate::digest::Digest;
 use crate::ghostbay::now_ms;
+use crate::ghostbay::pauses::{Pauses, Work};
 use crate::spans::{self, job};
 
 pub use report::{Act, Collected, Item};
@@ -96,6 +98,20 @@ impl Shared {
     /// The clock of the leases.
     pub(super) fn clock_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
+    }
+}
+
+/// Who ends a cycle before there is nothing left to take: whoever stops the server, or has collections stand
+/// still. What is left lies at the front of the same queues for the next.
+#[derive(Clone, Copy)]
+struct Stop<'a> {
+    token: &'a CancellationToken,
+    pauses: &'a Pauses,
+}
+
+impl Stop<'_> {
+    fn is_told(self) -> bool {
+        self.token.is_cancelled() || self.pauses.has(Work::Collection)
     }
 }
 
@@ -160,16 +176,36 @@ impl Registry {
     }
 
     /// Takes what is due, and tells each thing that it decides. For a thread that may block.
+    /// [`RegistryError::CollectionsPaused`] while collections stand still.
     pub fn collect(
         &self,
         stop: &CancellationToken,
         tell: &mut dyn FnMut(Item),
     ) -> Result<Collected, RegistryError> {
+        let pauses = self.storage.pauses();
         let _one_at_a_time = self.gc.cycle.lock().unwrap_or_else(PoisonError::into_inner);
+        if pauses.has(Work::Collection) {
+            return Err(RegistryError::CollectionsPaused);
+        }
         let began = Instant::now();
+        let stop = Stop {
+            token: stop,
+            pauses,
+        };
         let collected = act::cycle(self, &self.moment(), stop, tell);
         self.figures.collections.ended(began.elapsed(), &collected);
         collected
+    }
+
+    /// Whether a collection is under way.
+    pub fn is_collecting(&self) -> bool {
+        matches!(self.gc.cycle.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Has collections stand still, or go on. One that is under way ends behind the transaction that it is
+    /// at. Blocks.
+    pub fn pause_collections(&self, paused: bool) -> Result<(), RegistryError> {
+        Ok(self.storage.pauses().set(Work::Collection, paused)?)
     }
 
     /// Tells what [`Registry::collect`] would do, and changes nothing. For a thread that may
@@ -178,21 +214,34 @@ impl Registry {
         plan::of(self, &self.moment(), tell)
     }
 
-    /// Collects every `interval`, until told to stop.
+    /// Collects every `interval`, until told to stop. What was due while collections stood still comes when
+    /// they go on.
     pub async fn collect_every(&self, interval: Duration, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next = time::Instant::now();
         loop {
+            let wait = next.saturating_duration_since(time::Instant::now());
+            let due_ms = now_ms().saturating_add(wait.as_millis() as u64);
+            self.figures.collections.next_ms.set(due_ms);
+            let due = async {
+                time::sleep_until(next).await;
+                self.storage.pauses().ended(Work::Collection).await;
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
+                () = due => {}
             }
             let job = job!("gc");
+            let begun = time::Instant::now();
+            next = begun + interval;
             let (registry, stopped) = (self.clone(), stop.clone());
             let cycle = tokio::task::spawn_blocking(move || {
                 registry.collect(&stopped, &mut |item| tracing::debug!("{item}"))
             });
             match cycle.await {
+                // It goes on where it was.
+                Ok(Ok(Collected { stopped: true, .. }) | Err(RegistryError::CollectionsPaused)) => {
+                    next = begun;
+                }
                 Ok(Ok(collected)) if collected.is_nothing() => {}
                 Ok(Ok(collected)) => tracing::info!("collected {collected}"),
                 Ok(Err(error)) => {

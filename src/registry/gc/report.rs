@@ -68,6 +68,8 @@ pub struct Collected {
     /// So long, in milliseconds, nothing but manifests goes: everything is leased behind a start, or
     /// since more was asked for than there is room to remember.
     pub all_leased_ms: Option<u64>,
+    /// Whether it was told to end before all that is due was taken.
+    pub stopped: bool,
 }
 
 impl Collected {
@@ -97,13 +99,16 @@ impl Display for Collected {
             "{} manifests, {} blobs of {} bytes, {} links to blobs that others hold; {} blobs kept",
             self.purged, self.removed, self.bytes, self.unlinked, self.kept
         )?;
-        match self.all_leased_ms {
-            Some(left) => write!(
+        if let Some(left) = self.all_leased_ms {
+            let left = left.div_ceil(1000);
+            write!(
                 f,
-                "; no blob goes for another {} s, since clients may have been told of any",
-                left.div_ceil(1000)
-            ),
-            None => Ok(()),
+                "; no blob goes for another {left} s, since clients may have been told of any"
+            )?;
+        }
+        match self.stopped {
+            true => f.write_str("; stopped before its end"),
+            false => Ok(()),
         }
     }
 }

@@ -295,3 +295,38 @@ async fn with_enough_room_deleted_manifests_stay() {
     let (items, _) = collect(&store.registry).await;
     assert_eq!(purges(&items), 0);
 }
+
+#[tokio::test]
+async fn a_pause_ends_a_collection_and_the_next_takes_what_it_left() {
+    let store = store().await;
+    let a = repository("a");
+    for config in [b"1", b"2", b"3"] {
+        let manifest = store.push_tagged(&a, config, "latest").await;
+        store.delete_manifest(&a, &manifest).await.unwrap();
+    }
+    let registry = store.with_gc(NOW, NOW);
+    let (collecting, stop) = (registry.clone(), CancellationToken::new());
+    let paused = tokio::task::spawn_blocking(move || {
+        let totals = collecting.collect(&stop, &mut |_| {
+            collecting.pause_collections(true).unwrap();
+        });
+        (totals.unwrap(), collecting.collect(&stop, &mut |_| ()))
+    });
+    let (totals, refused) = paused.await.unwrap();
+    // What a batch took has gone, and their blobs wait.
+    assert_eq!(
+        (totals.purged, totals.removed, totals.stopped),
+        (3, 0, true)
+    );
+    assert_eq!(registry.figures().collections.runs.get(), 0);
+    assert!(matches!(refused, Err(RegistryError::CollectionsPaused)));
+    let going_on = registry.clone();
+    let resumed = tokio::task::spawn_blocking(move || going_on.pause_collections(false));
+    resumed.await.unwrap().unwrap();
+    let (_, totals) = collect(&registry).await;
+    assert_eq!(
+        (totals.purged, totals.removed, totals.stopped),
+        (0, 3, false)
+    );
+    assert_eq!(registry.figures().collections.runs.get(), 1);
+}

@@ -158,17 +158,35 @@ pub async fn operate(
             ui.management.back_up(caller).await?;
             Ok(answer::see_other("/operations"))
         }
+        "/operations/backup/cancel" => {
+            ui.management.cancel_backup(caller).await?;
+            Ok(answer::see_other("/operations"))
+        }
         "/operations/scrub" => {
             ui.management.scrub(caller).await?;
             Ok(answer::see_other("/operations"))
         }
         "/operations/compaction" => {
-            let paused = form.one("do")? == Some("pause");
+            ui.management.pause_compaction(caller, pause(form)?).await?;
+            Ok(answer::see_other("/operations"))
+        }
+        "/operations/scrub/pause" => {
+            ui.management.pause_scrub(caller, pause(form)?).await?;
+            Ok(answer::see_other("/operations"))
+        }
+        "/operations/collect/pause" => {
             ui.management
-                .pause_compaction(caller, Pause { paused })
+                .pause_collections(caller, pause(form)?)
                 .await?;
             Ok(answer::see_other("/operations"))
         }
         _ => Err(crate::ui::routes::nothing()),
     }
+}
+
+/// Whether a form has something stand still, or go on.
+fn pause(form: &Query) -> Result<Pause, ApiError> {
+    Ok(Pause {
+        paused: form.one("do")? == Some("pause"),
+    })
 }

@@ -12,9 +12,10 @@
 //! * [`checkpoint`]: a checkpoint's file
 //! * `syncer`: what of the log is durable, and whether it reaches the index
 //! * `retention`: which files may go
-//! * [`history`]: what the files tell together
+//! * [`history`]: what the files tell together; `figures`: what they take
 
 pub mod checkpoint;
+mod figures;
 pub mod file;
 mod follower;
 pub mod frame;
@@ -44,6 +45,7 @@ use follower::Position;
 use frame::FrameWriter;
 use syncer::Shared;
 
+pub use figures::LogFigures;
 pub use follower::Follower;
 pub use history::replay;
 pub use syncer::{LogVerifier, SYNC_INTERVAL};

@@ -142,8 +142,8 @@ impl Shared {
 /// Finds out whether a log reaches the index.
 #[derive(Clone)]
 pub struct LogVerifier {
-    disk: Arc<dyn Disk>,
-    directory: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) directory: PathBuf,
     sequence: u64,
     shared: Arc<Shared>,
 }
