@@ -195,6 +195,7 @@ def test_a_collector_that_fails_disturbs_nobody_and_costs_one_line():
             def puts(spans):
                 return [it for it in spans if it.name == "PUT manifest" and it.trace == trace]
             assert len(collector.once("all that waited", lambda spans: puts(spans)[4:] and puts(spans))) == 5
+            assert collector.bodies[0] in collector.bodies[1:]
             assert "traces reach the collector again" in log(server)
             # What is refused for good is dropped, and counted.
             collector.status = 400
