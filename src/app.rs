@@ -30,7 +30,7 @@ use crate::registry::check::{Depth, Repairs};
 use crate::registry::scrub::scrub;
 use crate::telemetry::{Figures, Traces};
 
-pub use options::{engine_options, verify_options};
+pub use options::{engine_options, tls_files, verify_options};
 
 /// The store and the authorisation service, for a service that Drift is a part of.
 #[derive(Clone)]

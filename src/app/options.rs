@@ -189,7 +189,7 @@ pub(super) fn origin_options(config: &Config) -> OriginOptions {
 }
 
 /// The files that TLS is spoken with, if it is.
-pub(super) fn tls_files(config: &Config) -> Option<TlsFiles> {
+pub fn tls_files(config: &Config) -> Option<TlsFiles> {
     let (cert, key) = config.tls.files()?;
     let clients = config.tls.client_ca.clone().map(|authorities| Clients {
         authorities,

@@ -30,29 +30,35 @@ pub struct HealthArgs {
 /// Asks, and says in one line what came of it.
 pub fn run(config: &Config, args: &HealthArgs) -> anyhow::Result<ExitCode> {
     reach::block_on(async {
-        let (whom, asked) = match listener(config) {
-            Some(listener) => {
-                let whom = listener.to_string();
-                let asked = tokio::time::timeout(args.timeout, listener.get(READY)).await;
-                (whom, asked.map(|it| it.map_err(anyhow::Error::from)))
-            }
-            None => {
-                let whom = config.storage.path.join(ADMIN_SOCKET);
-                let asked = tokio::time::timeout(args.timeout, by_socket(config)).await;
-                (whom.display().to_string(), asked)
-            }
-        };
-        let answered = asked.with_context(|| {
-            let timeout = humantime::format_duration(args.timeout);
-            format!("unhealthy: {whom} does not answer within {timeout}")
-        })?;
-        let status = answered.with_context(|| format!("unhealthy: {whom} does not answer"))?;
-        if status != StatusCode::OK {
-            bail!("unhealthy: {whom} answers {status} to {READY}; its log says why");
-        }
+        let whom = ask(config, args.timeout).await?;
         println!("healthy: {whom} serves");
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Who was asked, and serves. Anything else is an error.
+pub(super) async fn ask(config: &Config, timeout: Duration) -> anyhow::Result<String> {
+    let (whom, asked) = match listener(config) {
+        Some(listener) => {
+            let whom = listener.to_string();
+            let asked = tokio::time::timeout(timeout, listener.get(READY)).await;
+            (whom, asked.map(|it| it.map_err(anyhow::Error::from)))
+        }
+        None => {
+            let whom = config.storage.path.join(ADMIN_SOCKET);
+            let asked = tokio::time::timeout(timeout, by_socket(config)).await;
+            (whom.display().to_string(), asked)
+        }
+    };
+    let answered = asked.with_context(|| {
+        let timeout = humantime::format_duration(timeout);
+        format!("unhealthy: {whom} does not answer within {timeout}")
+    })?;
+    let status = answered.with_context(|| format!("unhealthy: {whom} does not answer"))?;
+    if status != StatusCode::OK {
+        bail!("unhealthy: {whom} answers {status} to {READY}; its log says why");
+    }
+    Ok(whom)
 }
 
 /// Where clients are served. `None` where a client cannot be played: the port is any free one, or clients have

@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod compact;
 mod completions;
+mod doctor;
 mod du;
 mod health;
 mod key;
@@ -133,6 +134,14 @@ enum Command {
     Health(health::HealthArgs),
     /// Say which server holds the data directory; exit status 1 if none runs
     Status,
+    /// Say what stands in a server's way on this machine, or in a client's way to a URL; exit status 1 if something
+    /// does
+    ///
+    /// Looks at the configuration, ports, data directory and disk, limits, clock and TLS files, before the first start
+    /// or while the server runs, and prints what docker, podman and containerd are to be told. With --url it
+    /// asks the registry as a client would: certificate, login, limits of a proxy for bodies, an upload that is given up
+    /// again, a part of a layer. It changes nothing. Exit status: 0 nothing failed, warnings or not; 1 something did.
+    Doctor(Box<doctor::DoctorArgs>),
     /// See where a tag pointed, and put it back
     #[command(subcommand)]
     Tag(registry::TagCommand),
@@ -203,6 +212,8 @@ impl Cli {
                 return completions::run(args).map(|()| ExitCode::SUCCESS);
             }
             Some(Command::Man(args)) => return man::run(args).map(|()| ExitCode::SUCCESS),
+            // A configuration that does not load is one of its findings.
+            Some(Command::Doctor(args)) => return doctor::run(self.config.as_deref(), args),
             _ => {}
         }
         let config = Config::load(self.config.as_deref())?;
@@ -242,7 +253,7 @@ impl Cli {
             Command::Gc(args) => registry::gc(&config, args)?,
             Command::Why { reference } => registry::why(&config, &reference)?,
             // Answered above, without a configuration.
-            Command::Completions(_) | Command::Man(_) => {}
+            Command::Completions(_) | Command::Man(_) | Command::Doctor(_) => {}
             Command::Verify(args) => return Ok(verify::run(&config, args)),
         }
         Ok(ExitCode::SUCCESS)

@@ -63,7 +63,7 @@ impl Environment {
 }
 
 /// Passwords for other registries, which are a command's and no key of the configuration.
-const PASSWORDS: [&str; 2] = ["IMPORT_PASSWORD", "EXPORT_PASSWORD"];
+const PASSWORDS: [&str; 3] = ["IMPORT_PASSWORD", "EXPORT_PASSWORD", "DOCTOR_PASSWORD"];
 
 /// Whether Kubernetes sets this variable by itself: it describes a Service named `drift` to
 /// every pod beside it as `DRIFT_SERVICE_HOST`, `DRIFT_PORT` and `DRIFT_PORT_5000_TCP...`.

@@ -45,6 +45,7 @@ pub use registry::{MissingReferences, RegistryConfig};
 pub use retention::{RetentionConfig, RetentionRule};
 pub use s3::{LifecycleConfig, S3Config};
 pub use scalar::Share;
+pub use scalar::bytes::parse as parse_bytes;
 pub use server::ServerConfig;
 pub use storage::{Backend, StorageConfig};
 pub use telemetry::TelemetryConfig;

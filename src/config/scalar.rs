@@ -153,7 +153,8 @@ pub mod bytes {
         serializer.serialize_u64(*value)
     }
 
-    fn parse(text: &str) -> Option<u64> {
+    /// Reads a number of bytes out of text; `None` if it is none.
+    pub fn parse(text: &str) -> Option<u64> {
         let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
         let (digits, worth) = match unit {
             Some((unit, worth)) => (text.strip_suffix(unit)?.trim_end(), *worth),

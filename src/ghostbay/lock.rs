@@ -52,6 +52,27 @@ impl DirectoryLock {
             .map_err(failed)?;
         Ok(DirectoryLock { _file: file })
     }
+
+    /// Who has the directory, as far as its note says; `None` if nobody does.
+    ///
+    /// Looks by a lock that several may hold and that is let go at once: a server that starts in that very
+    /// moment finds the directory taken.
+    pub fn holder(directory: &Path) -> std::io::Result<Option<String>> {
+        let file = match File::open(directory.join(LOCK_FILE)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.take(20).read_to_string(&mut holder);
+                Ok(Some(holder.trim().to_owned()))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +85,10 @@ mod tests {
         let first = DirectoryLock::acquire(directory.path()).unwrap();
         let error = DirectoryLock::acquire(directory.path()).err().unwrap();
         assert!(error.to_string().contains(&std::process::id().to_string()));
+        let holder = DirectoryLock::holder(directory.path()).unwrap();
+        assert_eq!(holder, Some(std::process::id().to_string()));
         drop(first);
+        assert_eq!(DirectoryLock::holder(directory.path()).unwrap(), None);
         DirectoryLock::acquire(directory.path()).unwrap();
     }
 }

@@ -69,7 +69,7 @@ pub mod uploads;
 pub use clock::now_ms;
 pub use error::StorageError;
 pub use local::{EngineOptions, LocalStorageEngine};
-pub use lock::LOCK_FILE;
+pub use lock::{DirectoryLock, LOCK_FILE};
 pub use objects::blob_key;
 
 use catalog::TableInfo;

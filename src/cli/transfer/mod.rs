@@ -3,7 +3,7 @@
 mod bundle;
 mod export;
 mod import;
-mod remote;
+pub mod remote;
 mod tell;
 mod wanted;
 

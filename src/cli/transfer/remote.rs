@@ -23,7 +23,7 @@ const AUTHFILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 #[derive(Args, Clone, Debug)]
 pub struct RemoteArgs {
     /// Who we are there. The password is that of the variable DRIFT_IMPORT_PASSWORD (export:
-    /// DRIFT_EXPORT_PASSWORD), or comes by --password-stdin
+    /// DRIFT_EXPORT_PASSWORD, doctor: DRIFT_DOCTOR_PASSWORD), or comes by --password-stdin
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Read the password from standard input
@@ -56,6 +56,24 @@ struct AuthEntry {
 }
 
 impl RemoteArgs {
+    /// Whether a login is told at all.
+    pub fn has_login(&self) -> bool {
+        self.user.is_some() || self.authfile.is_some()
+    }
+
+    /// The file of authorities, if one is named.
+    pub fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
+    }
+
+    /// The same, which may be without TLS.
+    pub fn in_the_clear(&self) -> Self {
+        RemoteArgs {
+            plain_http: true,
+            ..self.clone()
+        }
+    }
+
     /// The registry at a URL, or at a host that is asked over TLS.
     pub fn registry(
         &self,

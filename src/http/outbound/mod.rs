@@ -5,6 +5,7 @@
 //! * `trust`: whose certificates count; `client`: the one place where clients are made
 //! * `registry`, `collector`: registries and collectors of traces that an operator names, by rules of their own;
 //!   `own`: our own listener
+//! * `shown`: the certificates that a server shows, whoever signed them
 //!
 //! No redirect is followed: it would be a URL of somebody else's choosing. No proxy of the environment is
 //! used: it would look names up itself, where nobody checks what comes of it.
@@ -15,6 +16,7 @@ mod collector;
 mod own;
 mod registry;
 mod resolver;
+mod shown;
 mod trust;
 
 use std::net::IpAddr;
@@ -35,6 +37,8 @@ pub use collector::{CollectorHeaders, CollectorOptions, CollectorUrl, OutboundCo
 pub use own::OwnListener;
 pub use registry::OutboundRegistry;
 use resolver::{NotPublic, Resolver};
+pub use shown::shown_certificates;
+pub use trust::check_server;
 
 /// How long a whole answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,6 +81,14 @@ pub enum OutboundError {
     /// It would go without TLS.
     #[error("{0} is without TLS, and plain HTTP was not asked for (--plain-http)")]
     Plain(String),
+    /// There is nobody at the address, or no such host.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// TLS cannot be spoken.
     #[error("TLS cannot be spoken: {0}")]
     Tls(rustls::Error),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -20,6 +21,15 @@ use super::OutboundError;
 /// TLS with whoever can show a certificate of those in the file, or without one of those whom the system
 /// trusts. Where the system trusts nobody, such as in an image without a bundle, nobody can.
 pub fn tls(ca: Option<&Path>) -> Result<ClientConfig, OutboundError> {
+    let roots = authorities(ca)?;
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(OutboundError::Tls)?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Those in the file, or without one those whom the system trusts.
+fn authorities(ca: Option<&Path>) -> Result<RootCertStore, OutboundError> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
@@ -42,10 +52,7 @@ pub fn tls(ca: Option<&Path>) -> Result<ClientConfig, OutboundError> {
             }
         }
     }
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(OutboundError::Tls)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 /// TLS with nobody, where none is to be spoken.
@@ -67,6 +74,30 @@ pub fn of_anybody() -> Result<ClientConfig, OutboundError> {
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth())
+}
+
+/// Whether a server's certificates, its own first, prove that it is of that name to whoever trusts those in
+/// the file, or without one those whom the system trusts.
+pub fn check_server(
+    chain: &[CertificateDer<'_>],
+    name: &str,
+    ca: Option<&Path>,
+) -> Result<(), OutboundError> {
+    let wrong = |reason: &str| OutboundError::Tls(rustls::Error::General(reason.to_owned()));
+    let (own, above) = chain.split_first().ok_or_else(|| wrong("no certificate"))?;
+    let name = ServerName::try_from(name).map_err(|_| wrong("this is no name of a server"))?;
+    let roots = Arc::new(authorities(ca)?);
+    if roots.is_empty() {
+        let nobody = rustls::CertificateError::UnknownIssuer;
+        return Err(OutboundError::Tls(nobody.into()));
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
+        .build()
+        .map_err(|error| wrong(&error.to_string()))?;
+    verifier
+        .verify_server_cert(own, above, &name, &[], UnixTime::now())
+        .map(drop)
+        .map_err(OutboundError::Tls)
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -38,7 +38,7 @@ use std::time::Duration;
 use super::metrics::Metrics;
 
 pub use body::{RequestBody, RequestBodyError};
-pub use file_limit::connections_possible;
+pub use file_limit::{connections_possible, connections_within, files_needed};
 pub use listener::{ListenError, Listener};
 pub use shutdown::stop_signal;
 pub use sites::SiteLimit;

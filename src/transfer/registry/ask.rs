@@ -152,7 +152,7 @@ impl RegistryEnd {
     }
 
     /// Asks as whoever the registry wants us to be, and gives any answer.
-    async fn exchange(&self, mut ask: Ask) -> Result<Response, TransferError> {
+    pub(super) async fn exchange(&self, mut ask: Ask) -> Result<Response, TransferError> {
         let again = ask.again();
         if let Some(authorization) = self.authorization(&ask.url).await? {
             ask.headers.push((AUTHORIZATION, authorization));
@@ -241,7 +241,7 @@ impl RegistryEnd {
     }
 
     /// What a refusal says, without what a terminal would take for more than text.
-    async fn said(&self, answer: Response) -> String {
+    pub(super) async fn said(&self, answer: Response) -> String {
         let body = self.gather(answer, REFUSAL_BYTES_MAX, "the refusal").await;
         let body = body.unwrap_or_default();
         let refusal = serde_json::from_slice::<Refusal>(&body);

@@ -2,11 +2,12 @@
 //!
 //! * `ask`: one question, and what its answer's status means; `login`: who we are to whom
 //! * `pull`: as a source; `pages`: lists that come in parts
-//! * `push`: as a sink
+//! * `push`: as a sink; `probe`: for who wants to see its answers
 
 mod ask;
 mod login;
 mod pages;
+mod probe;
 mod pull;
 mod push;
 
@@ -21,6 +22,7 @@ use super::error::TransferError;
 use crate::http::exchange::Exchange;
 
 pub use self::login::Login;
+pub use self::probe::{Asked, Probe, challenges};
 
 /// How often an upload is taken up again without getting any further.
 const ATTEMPTS: u32 = 6;
