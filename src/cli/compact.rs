@@ -12,7 +12,7 @@ use super::reach;
 use crate::app;
 use crate::config::Config;
 use crate::ghostbay::admin::Status;
-use crate::ghostbay::compact::{Compacted, Compactor};
+use crate::ghostbay::compact::{Compacted, CompactionState, Compactor};
 use crate::ghostbay::compact_index;
 use crate::ghostbay::reclaim::Reclaimed;
 use crate::http::admin::client::AdminClient;
@@ -105,31 +105,34 @@ async fn ask(config: &Config, mut server: AdminClient) -> anyhow::Result<()> {
 /// Tells how far the server is, for as long as it is asked to. One that does not say is still waited for.
 async fn tell_of_server(config: &Config) -> Infallible {
     let progress = Progress::begin();
-    let mut before = None;
     loop {
-        if let Some(copied) = copied_by_server(config).await {
-            let before = *before.get_or_insert(copied);
-            progress.show(REWRITING, Unit::Bytes, copied.saturating_sub(before), None);
+        if let Some(state) = state_of_server(config).await {
+            show(&progress, &state);
         }
         tokio::time::sleep(ASK_INTERVAL).await;
     }
 }
 
-async fn copied_by_server(config: &Config) -> Option<u64> {
+async fn state_of_server(config: &Config) -> Option<CompactionState> {
     let mut server = reach::running_server(config).await.ok()??;
     let answer = server.get("/status").await.ok()?.whole().await.ok()?;
     let status: Status = serde_json::from_slice(&answer).ok()?;
-    Some(status.compaction.copied_bytes)
+    Some(status.compaction)
 }
 
 /// Tells how far a compactor is, for as long as it is asked to.
 async fn tell_of(compactor: &Compactor) -> Infallible {
     let progress = Progress::begin();
     loop {
-        let copied = compactor.state().copied_bytes;
-        progress.show(REWRITING, Unit::Bytes, copied, None);
+        show(&progress, &compactor.state());
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
+}
+
+/// While packs are looked for it is not known how much there is to do.
+fn show(progress: &Progress, state: &CompactionState) {
+    let total = (state.planned_bytes > 0).then_some(state.planned_bytes);
+    progress.show(REWRITING, Unit::Bytes, state.done_bytes, total);
 }
 
 async fn compact_stopped(config: &Config) -> anyhow::Result<()> {

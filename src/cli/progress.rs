@@ -72,16 +72,18 @@ impl Progress {
             (Unit::Items, Some(_)) => "{msg} [{bar:30}] {human_pos} of {human_len}, {eta} left",
             (Unit::Items, None) => "{spinner} {msg}: {human_pos}",
         };
-        if self.bar.message() != what || self.bar.length() != total {
+        let is_new = self.bar.message() != what || self.bar.length() != total;
+        // Before the message, with which it is drawn.
+        if let Some(total) = total {
+            self.bar.set_length(total.max(done));
+        }
+        self.bar.set_position(done);
+        if is_new {
             if let Ok(style) = ProgressStyle::with_template(style) {
                 self.bar.set_style(style);
             }
             self.bar.set_message(what.to_owned());
         }
-        if let Some(total) = total {
-            self.bar.set_length(total.max(done));
-        }
-        self.bar.set_position(done);
         self.line(what, unit, done, total);
     }
 

@@ -1,17 +1,27 @@
 //! `drift rebuild`: a new index for a store that has lost its own.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 
 use super::moment;
+use super::progress::{Progress, Unit};
 use crate::config::Config;
 use crate::ghostbay::catalog::rebuild::Rebuilt;
+use crate::ghostbay::disk::OsDisk;
 use crate::ghostbay::rebuild::Aside;
 use crate::ghostbay::{rebuild, salvage};
 
 /// Makes the index and says what it was made of, and what is lost.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     let path = &config.storage.path;
-    let done = rebuild::rebuild(path).with_context(|| {
+    let done = {
+        let progress = Progress::begin();
+        rebuild::rebuild_on(Arc::new(OsDisk), path, &mut |read, total| {
+            progress.show("reading the change log", Unit::Bytes, read, Some(total));
+        })
+    };
+    let done = done.with_context(|| {
         format!(
             "cannot rebuild the index of [storage] path = {:?}",
             path.display().to_string()
@@ -33,7 +43,13 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 /// Makes an index of the packs alone and says what they gave.
 pub fn run_salvage(config: &Config) -> anyhow::Result<()> {
     let path = &config.storage.path;
-    let salvaged = salvage::salvage(path, &config.storage.bucket).with_context(|| {
+    let salvaged = {
+        let progress = Progress::begin();
+        salvage::salvage(path, &config.storage.bucket, &mut |proven, total| {
+            progress.show("reading packs", Unit::Bytes, proven, Some(total));
+        })
+    };
+    let salvaged = salvaged.with_context(|| {
         format!(
             "cannot salvage [storage] path = {:?}",
             path.display().to_string()

@@ -1,11 +1,14 @@
 //! `drift restore`: a stopped store goes back to what a backup holds.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 
+use super::progress::{Progress, Unit};
 use super::{moment, rebuild};
 use crate::config::Config;
+use crate::ghostbay::disk::OsDisk;
 use crate::ghostbay::restore;
 use crate::registry::undone::Undone;
 
@@ -16,7 +19,19 @@ const NAMED_MAX: u64 = 100;
 pub fn run(config: &Config, file: &Path, to: Option<&str>, dry_run: bool) -> anyhow::Result<()> {
     let path = &config.storage.path;
     let until_ms = to.map(moment::read).transpose()?;
-    let ready = restore::prepare(path, file, until_ms).with_context(|| {
+    let ready = {
+        let progress = Progress::begin();
+        restore::prepare_on(
+            Arc::new(OsDisk),
+            path,
+            file,
+            until_ms,
+            &mut |read, total| {
+                progress.show("reading the backup", Unit::Bytes, read, Some(total));
+            },
+        )
+    };
+    let ready = ready.with_context(|| {
         format!(
             "cannot restore [storage] path = {:?}",
             path.display().to_string()

@@ -132,7 +132,9 @@ impl FullCopy {
             branch: u64::MAX,
             ..History::default()
         };
-        let contents = index.fill(disk, &self.snapshot(), &nothing, None)?.base;
+        let contents = index
+            .fill(disk, &self.snapshot(), &nothing, None, &mut |_, _| {})?
+            .base;
         let header = contents.header;
         drop(index);
         let known = match &self.before {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::catalog::rebuild::{RebuildError, Rebuilt};
+use super::catalog::rebuild::{RebuildError, Rebuilt, Tell};
 use super::disk::{Disk, OsDisk};
 use super::error::StorageError;
 use super::replace::{Future, Replacement};
@@ -36,19 +36,20 @@ pub enum RebuildStoreError {
 /// A damaged checkpoint is passed over for the one before it and the changes between. Where
 /// transactions are lost, the store's history begins anew behind the last that was found.
 pub fn rebuild(directory: &Path) -> Result<RebuiltStore, RebuildStoreError> {
-    rebuild_on(Arc::new(OsDisk), directory)
+    rebuild_on(Arc::new(OsDisk), directory, &mut |_, _| {})
 }
 
-/// As [`rebuild`], on that disk.
+/// As [`rebuild`], on that disk, and tells how much of the log is read.
 pub fn rebuild_on(
     disk: Arc<dyn Disk>,
     directory: &Path,
+    tell: Tell<'_>,
 ) -> Result<RebuiltStore, RebuildStoreError> {
     let replacement = Replacement::begin(disk, directory)?;
     let log = replacement.log();
     let rebuilt = replacement
         .index()
-        .fill_from_log(&*replacement.disk, &log)?;
+        .fill_from_log(&*replacement.disk, &log, tell)?;
     let future = match rebuilt.lost {
         None => Future::GoesOn {
             damaged: rebuilt.damaged.clone(),

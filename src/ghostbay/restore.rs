@@ -11,7 +11,7 @@ use super::catalog::change_log::file::{LogReadError, LogReader};
 use super::catalog::change_log::history::{self, History};
 use super::catalog::change_log::state::{self, Contents, StateError};
 use super::catalog::compare::{RowChange, compare};
-use super::catalog::rebuild::{NewIndex, RebuildError, Rebuilt};
+use super::catalog::rebuild::{NewIndex, RebuildError, Rebuilt, Tell};
 use super::catalog::{CatalogError, Rows, Snapshot, ViewedCatalog, schema};
 use super::clock::now_ms;
 use super::disk::{Disk, OsDisk};
@@ -121,15 +121,16 @@ pub fn prepare(
     file: &Path,
     until_ms: Option<u64>,
 ) -> Result<Restore, RestoreError> {
-    prepare_on(Arc::new(OsDisk), directory, file, until_ms)
+    prepare_on(Arc::new(OsDisk), directory, file, until_ms, &mut |_, _| {})
 }
 
-/// As [`prepare`], on that disk.
+/// As [`prepare`], on that disk, and tells how much of the backup and the log behind it is read.
 pub fn prepare_on(
     disk: Arc<dyn Disk>,
     directory: &Path,
     file: &Path,
     until_ms: Option<u64>,
+    tell: Tell<'_>,
 ) -> Result<Restore, RestoreError> {
     let torn = |reason| RestoreError::Torn {
         path: file.to_owned(),
@@ -174,7 +175,9 @@ pub fn prepare_on(
             ..History::default()
         },
     };
-    let filled = replacement.index().fill(&*disk, file, &behind, until_ms);
+    let filled = replacement
+        .index()
+        .fill(&*disk, file, &behind, until_ms, tell);
     let rebuilt = filled.map_err(|error| match error {
         RebuildError::Log(reason) => torn(reason),
         error => error.into(),
@@ -246,7 +249,7 @@ impl Current {
         let cache_bytes = OFFLINE_CACHE_BYTES;
         let index = NewIndex::open(&**disk, &made.path, cache_bytes).ok()?;
         let index = made.index.insert(index);
-        index.fill_from_log(&**disk, log).ok()?;
+        index.fill_from_log(&**disk, log, &mut |_, _| {}).ok()?;
         Some(Current::OfLog(made))
     }
 

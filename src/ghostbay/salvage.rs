@@ -15,6 +15,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::catalog::CatalogError;
+use super::catalog::rebuild::Tell;
 use super::catalog::schema;
 use super::clock::now_ms;
 use super::disk::{Disk, OsDisk};
@@ -80,8 +81,8 @@ impl From<CatalogError> for SalvageError {
 }
 
 /// Makes a new index for the stopped store in `directory` of its packs alone. The blobs become
-/// objects of `bucket`.
-pub fn salvage(directory: &Path, bucket: &str) -> Result<Salvaged, SalvageError> {
+/// objects of `bucket`. Tells how many bytes of all bodies are looked at.
+pub fn salvage(directory: &Path, bucket: &str, tell: Tell<'_>) -> Result<Salvaged, SalvageError> {
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let replacement = Replacement::begin(disk.clone(), directory)?;
     let directory = replacement.packs();
@@ -119,8 +120,16 @@ pub fn salvage(directory: &Path, bucket: &str) -> Result<Salvaged, SalvageError>
     index.write(|transaction| schema::set_identity(transaction, store))?;
 
     let now = now_ms();
+    let bytes_of = |records: &[Record]| -> u64 {
+        let lengths = records.iter().map(|record| record.extent.length);
+        lengths.sum()
+    };
+    let total = uploads.values().map(|records| bytes_of(records)).sum();
+    let mut looked_at = 0;
     let mut batch = Vec::new();
     for (_, mut records) in uploads {
+        tell(looked_at, total);
+        looked_at += bytes_of(&records);
         // The last that was written comes first.
         records.sort_by_key(|record| std::cmp::Reverse((record.extent.pack, record.extent.offset)));
         let mut proven = Proof::Broken;

@@ -184,7 +184,7 @@ async fn salvage_tells_what_was_deleted_from_what_is_damaged() {
     drop(engine);
     std::fs::remove_file(directory.path().join("index.redb")).unwrap();
     std::fs::remove_dir_all(directory.path().join("log")).unwrap();
-    let salvaged = salvage(directory.path(), BUCKET).unwrap();
+    let salvaged = salvage(directory.path(), BUCKET, &mut |_, _| {}).unwrap();
     assert_eq!(salvaged.blobs.len(), 2);
     assert_eq!((salvaged.freed, salvaged.unproven), (1, 0));
     assert!(salvaged.broken.is_empty());

@@ -81,7 +81,7 @@ async fn what_the_packs_prove_is_kept_and_what_bodies_forge_is_not() {
     };
     let before = length();
 
-    let salvaged = salvage(directory.path(), BUCKET).unwrap();
+    let salvaged = salvage(directory.path(), BUCKET, &mut |_, _| {}).unwrap();
     let mut found: Vec<_> = salvaged.blobs.iter().map(|(digest, _)| *digest).collect();
     let mut expected: Vec<_> = blobs.iter().map(|bytes| sha256(bytes)).collect();
     expected.push(digest);
@@ -132,7 +132,7 @@ async fn a_damaged_body_is_not_salvaged_and_takes_no_other_along() {
         .unwrap();
     bytes[at] ^= 1;
     std::fs::write(&pack, bytes).unwrap();
-    let salvaged = salvage(directory.path(), BUCKET).unwrap();
+    let salvaged = salvage(directory.path(), BUCKET, &mut |_, _| {}).unwrap();
     assert_eq!((salvaged.blobs.len(), salvaged.unproven), (4, 1));
     assert!(
         !salvaged
@@ -145,7 +145,7 @@ async fn a_damaged_body_is_not_salvaged_and_takes_no_other_along() {
 #[tokio::test]
 async fn nothing_is_salvaged_of_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let error = salvage(directory.path(), BUCKET).unwrap_err();
+    let error = salvage(directory.path(), BUCKET, &mut |_, _| {}).unwrap_err();
     assert!(matches!(error, SalvageError::NoPack));
     assert!(!directory.path().join("index.redb").exists());
 }

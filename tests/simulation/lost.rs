@@ -35,13 +35,13 @@ async fn rebuild_and_check(
     let index = Path::new(STORE).join("index.redb");
     image.lose(&index);
     let disk = SimDisk::on(image.clone());
-    let rebuilt = rebuild_on(Arc::new(disk.clone()), Path::new(STORE));
+    let rebuilt = rebuild_on(Arc::new(disk.clone()), Path::new(STORE), &mut |_, _| {});
     rebuilt.map_err(|error| format!("no index can be made: {error:?}"))?;
     check(&disk.image(), histories, possible).await?;
     if random.chance(10) {
         let again = SimDisk::on(crash_once(&image, &disk.trace(), random));
         if !again.has(&index) {
-            let rebuilt = rebuild_on(Arc::new(again.clone()), Path::new(STORE));
+            let rebuilt = rebuild_on(Arc::new(again.clone()), Path::new(STORE), &mut |_, _| {});
             rebuilt.map_err(|error| format!("no index behind a crash: {error:?}"))?;
         }
         let crashed = |what| format!("crashed in rebuilding: {what}");

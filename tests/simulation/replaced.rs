@@ -87,10 +87,16 @@ async fn crash_trace_everywhere(
 
 fn restore_on(disk: &SimDisk) -> Result<(), String> {
     let file = Path::new(BACKUP);
-    restore::prepare_on(Arc::new(disk.clone()), Path::new(STORE), file, None)
-        .and_then(restore::Restore::apply)
-        .map(drop)
-        .map_err(|error| format!("it cannot be restored: {error:?}"))
+    restore::prepare_on(
+        Arc::new(disk.clone()),
+        Path::new(STORE),
+        file,
+        None,
+        &mut |_, _| {},
+    )
+    .and_then(restore::Restore::apply)
+    .map(drop)
+    .map_err(|error| format!("it cannot be restored: {error:?}"))
 }
 
 async fn crash_restores(seed: u64) -> Result<(), String> {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::change_log::file::{LogReadError, LogReader};
+use super::change_log::frame::Frame;
 use super::change_log::history::{self, Break, Followed, History, Lost};
 use super::change_log::state::{self, Contents, StateError};
 use super::error::CatalogError;
@@ -49,6 +50,9 @@ pub enum RebuildError {
     Index(#[from] CatalogError),
 }
 
+/// Is told how many bytes of how many are read of what an index is made of.
+pub type Tell<'a> = &'a mut dyn FnMut(u64, u64);
+
 /// An index that nobody else uses.
 pub struct NewIndex {
     map: RedbMap,
@@ -86,11 +90,12 @@ impl NewIndex {
         &self,
         disk: &dyn Disk,
         directory: &Path,
+        tell: Tell<'_>,
     ) -> Result<Rebuilt, RebuildError> {
         let history = history::survey(disk, directory).map_err(LogReadError::from)?;
         let mut damaged = Vec::new();
         for checkpoint in history.checkpoints.iter().rev() {
-            match self.fill(disk, &checkpoint.path, &history, None) {
+            match self.fill(disk, &checkpoint.path, &history, None, tell) {
                 Err(RebuildError::Log(LogReadError::Frame(error))) => {
                     tracing::error!(checkpoint = %checkpoint.path.display(), "a checkpoint is {error}; trying the one before");
                     damaged.push(checkpoint.path.clone());
@@ -116,10 +121,11 @@ impl NewIndex {
         base: &Path,
         history: &History,
         until_ms: Option<u64>,
+        tell: Tell<'_>,
     ) -> Result<Rebuilt, RebuildError> {
         let mut outcome = Err(RebuildError::NoCheckpoint);
         let written = self.map.write(|rows| {
-            outcome = apply(rows, disk, base, history, until_ms);
+            outcome = apply(rows, disk, base, history, until_ms, tell);
             // Whatever went wrong is told by the outcome; this only drops the transaction.
             outcome.as_ref().map(drop).map_err(|_| CatalogError::Closed)
         });
@@ -135,18 +141,30 @@ fn apply(
     base: &Path,
     history: &History,
     until_ms: Option<u64>,
+    tell: Tell<'_>,
 ) -> Result<Rebuilt, RebuildError> {
-    let mut changes = 0;
     let mut reader = LogReader::open(disk, base)?;
-    let read = state::read(&mut reader, |frame| put(rows, frame.changes, &mut changes));
+    let follows = history.branch == reader.header.branch;
+    let mut total = reader.length().map_err(LogReadError::from)?;
+    if follows {
+        total += history::bytes_behind(disk, history, &reader.header)?;
+    }
+    let (mut changes, mut read_bytes) = (0, 0);
+    let mut put = |frame: Frame| {
+        read_bytes += frame.stored_bytes();
+        put(rows, frame.changes, &mut changes)?;
+        tell(read_bytes, total);
+        Ok::<_, CatalogError>(())
+    };
+    let read = state::read(&mut reader, &mut put);
     let contents = read.map_err(|error| match error {
         StateError::Log(error) => RebuildError::Log(error),
         StateError::Taken(error) => RebuildError::Index(error),
     })?;
     let from = contents.end();
-    let followed = if history.branch == contents.header.branch {
+    let followed = if follows {
         history::follow(disk, history, from, until_ms, |frame| {
-            put(rows, frame.changes, &mut changes).map_err(RebuildError::from)
+            put(frame).map_err(RebuildError::from)
         })?
     } else {
         Followed {

@@ -116,6 +116,7 @@ impl Copier {
                         let bytes: u64 = old.iter().map(|extent| extent.length).sum();
                         self.bytes += bytes;
                         done.copied_bytes += bytes;
+                        pace.is_copied(&old);
                         if let Some(extent) = shared {
                             let copies = (new.clone(), moved.owner.clone());
                             self.shared.insert(extent, copies);

@@ -28,6 +28,7 @@ use super::error::StorageError;
 use super::local::LocalStorageEngine;
 use super::owners::{Owner, each_owner};
 use super::pack::accounts::PACKS;
+use super::pack::record::footprint;
 use super::pack::{Extent, PackId, PackSpace};
 use super::pauses::{Pauses, Work};
 use super::pinned::pinned;
@@ -76,6 +77,13 @@ pub struct CompactionState {
     pub copied_bytes: u64,
     /// Packs of which nothing was left behind since the start.
     pub rewritten_packs: u64,
+    /// What the packs that are being rewritten held alive when that began, in bytes with what records have
+    /// besides their bodies; 0 while none are.
+    #[serde(default)]
+    pub planned_bytes: u64,
+    /// How much of that was copied.
+    #[serde(default)]
+    pub done_bytes: u64,
 }
 
 /// Who compacts. Cheap to clone.
@@ -92,6 +100,8 @@ pub struct Compactor {
 struct Control {
     copied_bytes: AtomicU64,
     rewritten_packs: AtomicU64,
+    planned_bytes: AtomicU64,
+    done_bytes: AtomicU64,
     /// Held by the one that runs. Packs of which something could not be moved, and what was live in
     /// them then: before that changes, nothing is gained by another try.
     stuck: Mutex<BTreeMap<PackId, u64>>,
@@ -111,6 +121,7 @@ impl Pace<'_> {
         self.control
             .copied_bytes
             .fetch_add(bytes, Ordering::Relaxed);
+        self.control.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut wait = match self.bytes_per_second {
             0 => Duration::ZERO,
             rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
@@ -124,6 +135,21 @@ impl Pace<'_> {
             wait = wait.saturating_sub(now);
         }
         false
+    }
+
+    /// What records have besides their bodies is done with them.
+    fn is_copied(&self, extents: &[Extent]) {
+        let rest = |extent: &Extent| footprint(extent.offset, extent.length) - extent.length;
+        let rest = extents.iter().map(rest).sum();
+        self.control.done_bytes.fetch_add(rest, Ordering::Relaxed);
+    }
+}
+
+impl Control {
+    /// Notes how much is to be copied from now on.
+    fn begin(&self, planned_bytes: u64) {
+        self.done_bytes.store(0, Ordering::Relaxed);
+        self.planned_bytes.store(planned_bytes, Ordering::Relaxed);
     }
 }
 
@@ -152,6 +178,8 @@ impl Compactor {
             running: matches!(self.control.stuck.try_lock(), Err(TryLockError::WouldBlock)),
             copied_bytes: self.control.copied_bytes.load(Ordering::Relaxed),
             rewritten_packs: self.control.rewritten_packs.load(Ordering::Relaxed),
+            planned_bytes: self.control.planned_bytes.load(Ordering::Relaxed),
+            done_bytes: self.control.done_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -181,6 +209,18 @@ impl Compactor {
             .stuck
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let rewritten = self.rewrite(plan, bytes_per_second, stop, &mut stuck);
+        self.control.begin(0);
+        rewritten
+    }
+
+    fn rewrite(
+        &self,
+        plan: &Plan,
+        bytes_per_second: u64,
+        stop: &CancellationToken,
+        stuck: &mut BTreeMap<PackId, u64>,
+    ) -> Result<Compacted, StorageError> {
         let pace = Pace {
             bytes_per_second,
             pauses: &self.pauses,
@@ -188,16 +228,19 @@ impl Compactor {
             stop,
         };
         let mut packs = BTreeSet::new();
+        let mut planned_bytes = 0;
         for candidate in &plan.packs {
             match candidate.decision {
                 Decision::Rewrite if candidate.sealed || self.seal(candidate.pack)? => {
                     packs.insert(candidate.pack);
+                    planned_bytes += candidate.live;
                 }
                 // Whoever has it lets go soon; it is rewritten next time.
                 Decision::Rewrite | Decision::InUse => self.space.want(candidate.pack),
                 _ => {}
             }
         }
+        self.control.begin(planned_bytes);
         let mut done = Compacted {
             packs: packs.len() as u64,
             ..Compacted::default()

@@ -166,6 +166,16 @@ pub struct Frame {
     pub changes: Vec<Change>,
 }
 
+impl Frame {
+    /// What it takes in the file, header and all, in bytes.
+    pub fn stored_bytes(&self) -> u64 {
+        let field = |bytes: &[u8]| size_of::<u32>() + bytes.len();
+        let row = |(key, value): &Change| 1 + field(key) + value.as_deref().map_or(0, field);
+        let rows: usize = self.changes.iter().map(row).sum();
+        (FRAME_HEADER_BYTES + PAYLOAD_FIXED_BYTES + rows) as u64
+    }
+}
+
 /// Length of the payload that a frame's header announces.
 pub fn payload_bytes(header: &[u8; FRAME_HEADER_BYTES]) -> Result<usize, FrameError> {
     let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
@@ -267,6 +277,8 @@ mod tests {
             .count();
         assert_eq!(lasts, 1);
         assert!(frames[1..].iter().all(|frame| frame.sequence == 2));
+        let stored: u64 = frames.iter().map(Frame::stored_bytes).sum();
+        assert_eq!(stored, bytes.len() as u64);
     }
 
     #[test]

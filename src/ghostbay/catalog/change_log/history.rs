@@ -167,6 +167,27 @@ pub fn follow<E: std::convert::From<LogReadError>>(
     Ok(followed)
 }
 
+/// Length of the files that hold transactions behind the one at which a checkpoint was begun, in bytes:
+/// what [`follow`] reads at most.
+pub fn bytes_behind(
+    disk: &dyn Disk,
+    history: &History,
+    checkpoint: &LogHeader,
+) -> Result<u64, LogReadError> {
+    let changes = history.changes.iter();
+    let files: Vec<_> = changes
+        .filter(|file| file.header.schema == checkpoint.schema)
+        .collect();
+    let mut bytes = 0;
+    for (position, file) in files.iter().enumerate() {
+        let next = files.get(position + 1).map(|next| next.header.sequence);
+        if next.is_none_or(|next| next > checkpoint.sequence + 1) {
+            bytes += disk.open(&file.path)?.length()?;
+        }
+    }
+    Ok(bytes)
+}
+
 /// Transactions that are known to have been, and cannot be had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lost {
