@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::client::{Registry, digest_of};
-use crate::place::{assert_filled, at, failed, fill, ran, run, text};
+use crate::place::{assert_filled, at, failed, fill, from_pipe, ran, run, text};
+use crate::support::said;
 
 /// The digests of the blobs in a tar.
 fn blobs(path: &Path) -> BTreeSet<String> {
@@ -31,7 +32,17 @@ async fn three_generations_arrive_as_they_were() {
     let filled = fill(&from, "team/app").await;
     from.push_image("other", "old", b"what goes").await;
     ran(there, &["export", "--all", "--bundle", "--to", one]);
-    ran(here, &["import", one]);
+    // By a pipe, in which one cannot go back.
+    let args = ["import", "-", "--repository", "team/app"];
+    failed(&from_pipe(here, &bundles[0], &args), 1, "keeps its names");
+    let args = ["import", "-", "--prune"];
+    said(&from_pipe(
+        here,
+        &bundles[0],
+        &[&args[..], &["--dry-run"]].concat(),
+    ));
+    to.get("/v2/team/app/manifests/v1").await.expect(404);
+    said(&from_pipe(here, &bundles[0], &args));
     assert_filled(&to, "team/app", &filled).await;
 
     let moved = from.push_image("team/app", "v1", b"the layer of v2").await;

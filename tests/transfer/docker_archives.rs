@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
 use crate::client::{Registry, digest_of, image};
-use crate::place::{CONFIG, at, failed, fill, ran, run, text};
+use crate::place::{CONFIG, at, failed, fill, from_pipe, ran, run, text};
+use crate::support::said;
 
 /// An archive as Docker wrote it up to version 24: a layer that two images share is a link in one.
 fn saved(path: &Path, layer: &[u8], config: &[u8], layers: Value) {
@@ -57,6 +58,26 @@ async fn what_docker_saved_is_an_image_here() {
     }
     let again = to.get("/v2/team/app/manifests/v1").await.expect(200);
     assert_eq!(again.body, manifest.body);
+    // By a pipe, which is kept first: its configuration and its layers come before what says so.
+    let spool = at(here, "spool");
+    std::fs::create_dir(&spool).unwrap();
+    let args = ["import", "-", "--repository", "by/pipe"];
+    failed(&from_pipe(here, &path, &args), 1, "by --spool DIRECTORY");
+    said(&from_pipe(
+        here,
+        &path,
+        &[&args[..], &["--spool", text(&spool)]].concat(),
+    ));
+    let by_pipe = to.get("/v2/by/pipe/manifests/v1").await.expect(200);
+    assert_eq!(by_pipe.body, manifest.body);
+    assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);
+    let nowhere = at(here, "nowhere");
+    let args = ["import", "-", "--spool", text(&nowhere)];
+    failed(
+        &from_pipe(here, &path, &args),
+        1,
+        "cannot keep standard input in",
+    );
     // A layer that is not what the configuration says, and one that is not there.
     let never_there = digest_of(b"never there").to_string();
     let other = config.replace(&diff_id.to_string(), &never_there);

@@ -31,6 +31,14 @@ async fn what_is_exported_can_be_imported_as_it_was() {
         (here, &["import", "-", "--repository", "by/pipe"]),
     );
     assert_filled(&to, "by/pipe", &filled).await;
+    // Under the names that it has.
+    let whole = Registry::start();
+    let elsewhere = whole.server.directory();
+    piped(
+        (there, &["export", "team/app", "--to", "-"]),
+        (elsewhere, &["import", "-"]),
+    );
+    assert_filled(&whole, "team/app", &filled).await;
     // Without a name of ours it keeps that of the layout.
     ran(here, &["import", text(&at(there, "layout"))]);
     assert_filled(&to, "team/app", &filled).await;

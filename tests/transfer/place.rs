@@ -48,6 +48,18 @@ pub fn piped(from: (&Path, &[&str]), to: (&Path, &[&str])) -> String {
     said(&told)
 }
 
+/// What the program says of a file that comes to it by a pipe.
+pub fn from_pipe(directory: &Path, file: &Path, arguments: &[&str]) -> Output {
+    let mut cat = std::process::Command::new("cat");
+    let mut cat = cat.arg(file).stdout(Stdio::piped()).spawn().unwrap();
+    let mut command = drift();
+    command.args(arguments).current_dir(directory);
+    command.stdin(cat.stdout.take().unwrap());
+    let told = command.output().unwrap();
+    cat.wait().unwrap();
+    told
+}
+
 /// What [`fill`] has pushed.
 pub struct Filled {
     pub image: Digest,

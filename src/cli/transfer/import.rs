@@ -10,6 +10,7 @@ use clap::Args;
 use super::CommonArgs;
 use super::bundle;
 use super::remote::RemoteArgs;
+use super::spool;
 use super::tell::Teller;
 use super::wanted::{Renaming, Wanted, jobs};
 use crate::cli::reach;
@@ -28,9 +29,8 @@ use crate::transfer::{Engine, Job, Options, Source, Summary};
 /// What is imported, and how it is called here.
 #[derive(Args, Clone, Debug)]
 pub struct ImportArgs {
-    /// An OCI layout, or what `docker save` wrote: a directory, a tar, or - for the tar of a layout on
-    /// standard input. With --from or
-    /// --from-registry2 what is wanted of that: REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST
+    /// An OCI layout, a bundle, or what `docker save` wrote: a directory, a tar, or - for a tar on standard
+    /// input. With --from or --from-registry2 what is wanted of that: REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST
     #[arg(required_unless_present_any = ["all", "from_registry2"])]
     source: Vec<String>,
     /// A running registry, by its URL or its host
@@ -51,11 +51,18 @@ pub struct ImportArgs {
     /// Of a bundle: delete the tags that have gone since the bundle before
     #[arg(long)]
     prune: bool,
+    /// Keep standard input in a file of this directory until it is imported, which the tar of a layout that
+    /// --repository names a repository for can do without [default: TMPDIR, or /tmp]
+    #[arg(long, value_name = "DIRECTORY")]
+    spool: Option<PathBuf>,
     #[command(flatten)]
     remote: RemoteArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
+
+/// What that is called in messages.
+const STANDARD_INPUT: &str = "standard input";
 
 /// Where the password for another registry is looked for.
 const PASSWORD: &str = "DRIFT_IMPORT_PASSWORD";
@@ -138,10 +145,20 @@ async fn of_files(
     let path = Path::new(source);
     let mut given = (0, 0);
     let opened: Arc<dyn Source> = if source == "-" {
-        ensure!(!args.prune, "--prune is for a bundle that is a file");
-        let staged = of_pipe(args, &registry, &teller, &naming).await?;
-        given = staged.given;
-        Arc::new(staged)
+        if let (Some(repository), None) = (&args.repository, &args.spool) {
+            let staged = of_pipe(args, repository, &registry, &teller, &naming).await?;
+            given = staged.given;
+            Arc::new(staged)
+        } else {
+            let directory = args.spool.clone().unwrap_or_else(std::env::temp_dir);
+            let told = teller.clone();
+            let spooled = tokio::task::spawn_blocking(move || {
+                let file = spool::standard_input(&directory, |bytes| told.keeping(bytes))?;
+                anyhow::Ok(Archive::of(file, Path::new(STANDARD_INPUT))?)
+            });
+            let archive = spooled.await??;
+            return of_archive(args, archive, STANDARD_INPUT, &naming, registry, teller).await;
+        }
     } else {
         let found = std::fs::metadata(path).with_context(|| format!("cannot open {source}"))?;
         if found.is_dir() {
@@ -150,16 +167,7 @@ async fn of_files(
         } else {
             let file = path.to_owned();
             let archive = tokio::task::spawn_blocking(move || Archive::open(&file)).await??;
-            if archive.find(INVENTORY_FILE)?.is_some() {
-                ensure!(
-                    args.repository.is_none() && args.tag.is_none(),
-                    "a bundle keeps its names: it goes with neither --repository nor --tag"
-                );
-                let (prune, common) = (args.prune, options);
-                return bundle::bring(archive, source, prune, common, registry, teller).await;
-            }
-            ensure!(!args.prune, "--prune is for a bundle");
-            open(archive, source, &naming).await?
+            return of_archive(args, archive, source, &naming, registry, teller).await;
         }
     };
     let jobs = jobs(&*opened, &[], &Renaming::default()).await?;
@@ -171,22 +179,45 @@ async fn of_files(
     Ok(summary)
 }
 
+/// Brings in what a tar holds whose files can be had in any order.
+async fn of_archive(
+    args: &ImportArgs,
+    archive: Archive,
+    name: &str,
+    naming: &Naming,
+    registry: Arc<RegistryEnd>,
+    teller: Arc<Teller>,
+) -> anyhow::Result<Summary> {
+    let options = args.common.options();
+    if archive.find(INVENTORY_FILE)?.is_some() {
+        ensure!(
+            args.repository.is_none() && args.tag.is_none(),
+            "a bundle keeps its names: it goes with neither --repository nor --tag"
+        );
+        return bundle::bring(archive, name, args.prune, options, registry, teller).await;
+    }
+    ensure!(!args.prune, "--prune is for a bundle");
+    let opened = open(archive, name, naming).await?;
+    let jobs = jobs(&*opened, &[], &Renaming::default()).await?;
+    carry(opened, jobs, options, registry, teller).await
+}
+
+/// Brings in the tar of a layout as it comes.
 async fn of_pipe(
     args: &ImportArgs,
+    repository: &RepositoryName,
     registry: &Arc<RegistryEnd>,
     teller: &Arc<Teller>,
     naming: &Naming,
 ) -> anyhow::Result<Staged> {
     ensure!(
         !args.common.dry_run,
-        "what comes by a pipe comes once: --dry-run goes with a file"
+        "what comes by a pipe comes once: --dry-run goes with a file, or with --spool"
     );
-    let Some(repository) = &args.repository else {
-        bail!(
-            "of a tar that comes by a pipe it is not known before its end what its blobs are for: \
-             name a repository for them by --repository"
-        );
-    };
+    ensure!(
+        !args.prune,
+        "--prune is for a bundle, which goes with neither --repository nor --tag"
+    );
     let (registry, teller) = (registry.clone(), teller.clone());
     Ok(stage(std::io::stdin(), registry, repository, naming, teller).await?)
 }

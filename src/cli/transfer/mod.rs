@@ -4,6 +4,7 @@ mod bundle;
 mod export;
 mod import;
 pub mod remote;
+mod spool;
 mod tell;
 mod wanted;
 

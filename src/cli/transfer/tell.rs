@@ -45,6 +45,12 @@ impl Teller {
         }
     }
 
+    /// So many bytes of standard input are kept for now.
+    pub fn keeping(&self, bytes: u64) {
+        self.progress
+            .show("keeping standard input", Unit::Bytes, bytes, None);
+    }
+
     fn show(&self) {
         let total = self.total.load(Ordering::Relaxed);
         let moved = self.moved.load(Ordering::Relaxed);

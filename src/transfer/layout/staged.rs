@@ -71,7 +71,7 @@ pub async fn stage(
         match (&*entry.name, blob_of(&entry.name)) {
             (INVENTORY_FILE, _) => {
                 return Err(broken(
-                    "this is a bundle, which is imported from a file: it is looked at twice",
+                    "this is a bundle, which keeps its names: import it without --repository",
                 ));
             }
             (LAYOUT_FILE, _) => version = Some(coming.whole(&entry, LAYOUT_BYTES_MAX).await?),
@@ -98,7 +98,9 @@ pub async fn stage(
         }
     }
     let lacks = |file: &str| {
-        TransferError::Unusable(format!("what came is no OCI layout: it has no {file}"))
+        TransferError::Unusable(format!(
+            "what came is no OCI layout: it has no {file}; what docker save wrote is to be kept first, by --spool DIRECTORY"
+        ))
     };
     check_version(&version.ok_or_else(|| lacks(LAYOUT_FILE))?)?;
     let index = Index::parse(&index.ok_or_else(|| lacks(INDEX_FILE))?)?;

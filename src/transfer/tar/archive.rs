@@ -29,11 +29,17 @@ impl Archive {
     /// Reads the headers of the tar at `path`, and passes over what is between them. For a thread that may
     /// block.
     pub fn open(path: &Path) -> Result<Self, TransferError> {
+        let file = File::open(path).map_err(|error| TransferError::io("open", path, error))?;
+        Archive::of(file, path)
+    }
+
+    /// As [`Archive::open`], of a file that is open and is called `path`.
+    pub fn of(mut file: File, path: &Path) -> Result<Self, TransferError> {
         let unusable =
             |error: TarError| TransferError::Unusable(format!("{}: {error}", path.display()));
         let cannot = |error: io::Error| TransferError::io("open", path, error);
-        let mut file = File::open(path).map_err(cannot)?;
         let end = file.metadata().map_err(cannot)?.len();
+        file.seek(SeekFrom::Start(0)).map_err(cannot)?;
         let mut reader = TarReader::new(io::BufReader::with_capacity(4096, &mut file));
         // Behind the end a seek goes on as if there were something.
         let skip = |reader: &mut io::BufReader<&mut File>, bytes: u64| -> io::Result<()> {

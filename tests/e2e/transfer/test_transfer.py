@@ -4,6 +4,7 @@ that others run."""
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -99,9 +100,13 @@ def test_docker_saves_and_loads(drift, command, image, tmp_path):
         archive = image.layout.docker_archive(tmp_path / "image.tar", image.digest, "saved/app:v1")
         docker("load", "-i", archive)
         docker("save", "-o", tmp_path / "saved.tar", "saved/app:v1")
+        with subprocess.Popen(docker.args("save", "saved/app:v1"), stdout=subprocess.PIPE) as saving:
+            command("import", "-", stdin=saving.stdout)
         docker.forget("saved/app:v1")
-        command("import", tmp_path / "saved.tar")
         assert drift.tags("saved/app") == ["v1"]
+        by_pipe = drift.manifest("saved/app", "v1")
+        command("import", tmp_path / "saved.tar")
+        assert drift.manifest("saved/app", "v1") == by_pipe
         command("export", "saved/app:v1", "--format", "docker-archive", "--to", tmp_path / "loaded.tar")
         docker("load", "-i", tmp_path / "loaded.tar")
         images.same_contents(docker.contents("saved/app:v1"), image.contents)
