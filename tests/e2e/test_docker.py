@@ -10,7 +10,7 @@ from clients import Daemon, needs, run
 
 
 class Docker:
-    def __init__(self, directory):
+    def __init__(self, directory, *options):
         self.socket = f"unix://{directory}/docker.sock"
         self.config = directory / "config"
         self.config.mkdir()
@@ -18,6 +18,7 @@ class Docker:
         command += ["--data-root", directory / "data", "--exec-root", directory / "exec"]
         # No network of its own: a container is never run, and localhost is reached without.
         command += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+        command += options
         self.daemon = Daemon("dockerd", command, self.args("version"))
 
     def args(self, *args):

@@ -13,13 +13,13 @@ class Authority:
         self.ca, self.ca_key = self.trusted / "ca.crt", directory / "ca.key"
         self._new("-x509", "-subj", "/CN=Drift tests", "-days", "2", "-keyout", self.ca_key, "-out", self.ca)
 
-    def server(self, address, *hosts):
-        """A certificate for a server at that address, and of these names, and its key."""
+    def server(self, address, *hosts, days=2):
+        """A certificate for a server at that address, and of these names, and its key. -1 day: one that has expired."""
         cert, key, asked, names = (self.directory / f"server.{part}" for part in ("crt", "key", "csr", "ext"))
         self._new("-subj", "/CN=registry", "-keyout", key, "-out", asked)
         subjects = ",".join([f"IP:{address}", *(f"DNS:{host}" for host in hosts)])
         names.write_text(f"subjectAltName={subjects}\nextendedKeyUsage=serverAuth\n")
-        signed = ["x509", "-req", "-in", asked, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-days", "2"]
+        signed = ["x509", "-req", "-in", asked, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-days", days]
         self._openssl(*signed, "-extfile", names, "-out", cert)
         return cert, key
 

@@ -58,16 +58,27 @@ fn indented(text: &str) -> String {
     text.replace('\n', &format!("\n{:1$}", "", 7 + 2 + CHECK_WIDTH + 2))
 }
 
-/// What clients are to be told: each file with its path above it.
+/// What clients are to be told: each file with its path above it, commands for a shell together.
 pub fn pastes(pastes: &[Paste]) -> String {
     let mut text = String::new();
+    let mut shell_of = None;
     for paste in pastes {
-        // Writing to a String cannot fail.
-        let _ = match &paste.path {
-            Some(path) => writeln!(text, "# {}: {path}{}", paste.client, paste.why),
-            None => writeln!(text, "# {}: in a shell{}", paste.client, paste.why),
+        let client = paste.client;
+        let heading = match &paste.path {
+            Some(path) => format!("{client}: {path}{}", paste.why),
+            None => format!("{client}: in a shell"),
         };
-        let _ = writeln!(text, "{}", paste.content);
+        let is_shell = paste.path.is_none();
+        if !(is_shell && shell_of == Some(client)) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{}# {heading}",
+                if text.is_empty() { "" } else { "\n" }
+            );
+        }
+        shell_of = is_shell.then_some(client);
+        text += &paste.content;
     }
     text
 }
