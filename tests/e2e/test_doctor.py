@@ -302,11 +302,13 @@ def test_a_key_of_another_certificate(place, authority):
 def test_a_chain_in_the_wrong_order_and_its_root(place, authority):
     cert, key = authority.server("127.0.0.1", "registry.example.com")
     own, root = cert.read_text(), authority.ca.read_text()
-    cert.write_text(own + root)
+    # A key in the same file is not printed with it.
+    cert.write_text(own + root + key.read_text())
     told = found(env=place | of_tls(cert, key))
     assert told.status == 0 and not told.of("warning"), told.all
     # The authority's own certificate is there, and is what clients are to be told.
     assert [it["content"].strip() for it in told.paste("docker", "ca.crt")] == [root.strip()]
+    assert "PRIVATE" not in json.dumps(told.clients)
     cert.write_text(own + own + root)
     found(env=place | of_tls(cert, key)).has("warning", "TLS", "some clients do not find their way")
 
@@ -381,6 +383,8 @@ def test_nginx_that_does_not_say_how_clients_came(guarded, front, tmp_path):
     assert told.status == 1
     login = told.has("failure", "login", rf"come by {proxy.url} and are sent to http://localhost:{proxy.port}/token, without TLS")
     assert "X-Forwarded-Proto" in login["advice"] and f'external_url = "{proxy.url}"' in login["advice"]
+    # Nobody is told the password there.
+    told.has("note", "upload", "not tried: logins are sent elsewhere")
     settings = [line for line in advised() if " Host " not in line]
     told, proxy = through(guarded, front, tmp_path, settings)
     told.has("failure", "login", f"sent to https://127.0.0.1:{guarded.port}/token: the proxy does not say by which name")
@@ -411,6 +415,10 @@ def test_an_account_that_may_not_push(guarded):
     told = found("--url", guarded.url, "--plain-http", "--user", "reader", "--password-stdin", input=PASSWORD)
     assert told.status == 0
     told.has("warning", "upload", "could not be tried")
+    # Nor is anything sent where nothing is to be.
+    told = found("--url", guarded.url, "--plain-http", "--body-size", "0", "--user", "root", "--password-stdin", input=PASSWORD)
+    assert [it for it in told.of("ok", "upload") if "pieces" in it] == [] and told.status == 0
+    assert "there is no --url" in doctor("--user", "root", env={"DRIFT_DOCTOR_PASSWORD": PASSWORD}).stderr
     told = found("--url", guarded.url, "--plain-http", "--user", "reader", "--password-stdin", input="wrong")
     assert told.status == 1 and "wrong" not in json.dumps(told.all)
     told.has("failure", "upload", "401|login")

@@ -86,6 +86,10 @@ fn validity(
     );
     let left = until.timestamp() - now;
     let days = left / DAY_SECONDS;
+    let more = match days {
+        1 => "1 day more".to_owned(),
+        days => format!("{days} days more"),
+    };
     let lifetime = until.timestamp() - from.timestamp();
     if left < 0 {
         findings.fail(
@@ -102,14 +106,11 @@ fn validity(
     } else if left < lifetime / PARTS_LEFT_FEW && days < DAYS_LEFT_FEW {
         findings.warn(
             CHECK,
-            format!("{whose} holds until {until}, {days} days more"),
+            format!("{whose} holds until {until}, {more}"),
             "renew it; Drift takes up a new one within a second, without a restart",
         );
     } else if is_own {
-        findings.ok(
-            CHECK,
-            format!("{whose} holds until {until}, {days} days more"),
-        );
+        findings.ok(CHECK, format!("{whose} holds until {until}, {more}"));
     }
 }
 
@@ -170,6 +171,17 @@ pub fn first_name(chain: &[CertificateDer<'_>]) -> Option<String> {
     let (_, own) = X509Certificate::from_der(chain.first()?).ok()?;
     let mut names = names_of(&own).into_iter();
     names.find(|name| !name.starts_with('*'))
+}
+
+/// The certificates in a text, each as PEM, and nothing that stands beside them: a file may hold a key as well.
+pub fn pem_blocks(text: &str) -> Vec<String> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let blocks = text.split(BEGIN).skip(1);
+    let blocks = blocks.filter_map(|rest| Some(rest.split_once(END)?.0));
+    blocks
+        .map(|inner| format!("{BEGIN}{inner}{END}\n"))
+        .collect()
 }
 
 fn covered(
@@ -294,6 +306,19 @@ mod tests {
         findings
     }
 
+    #[test]
+    fn nothing_but_certificates_is_taken_from_a_file() {
+        let certificate = |inner: &str| {
+            format!("-----BEGIN CERTIFICATE-----\n{inner}\n-----END CERTIFICATE-----\n")
+        };
+        let key = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n";
+        let (one, other) = (certificate("one"), certificate("other"));
+        let text = format!("{key}note\n{one}{key}{other}{key}");
+        assert_eq!(pem_blocks(&text), [one, other]);
+        assert_eq!(pem_blocks(key), [""; 0]);
+        assert_eq!(pem_blocks("-----BEGIN CERTIFICATE-----\ncut off"), [""; 0]);
+    }
+
     fn says(findings: &Findings, level: Level, words: &str) -> bool {
         let mut all = findings.all().iter();
         all.any(|it| it.level == level && it.found.contains(words))
@@ -315,7 +340,7 @@ mod tests {
             "{early:?}"
         );
         let late = judged(&["r.example.com"], (-9000, 25), &["r.example.com"]);
-        assert!(says(&late, Level::Warning, "1 days more"), "{late:?}");
+        assert!(says(&late, Level::Warning, "1 day more"), "{late:?}");
         // A short one is not near its end because it is short.
         let short = judged(&["r.example.com"], (-1, 47), &["r.example.com"]);
         assert!(!short.has(CHECK, Level::Warning), "{short:?}");

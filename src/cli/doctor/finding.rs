@@ -65,11 +65,13 @@ impl Findings {
     }
 
     fn push(&mut self, check: &'static str, level: Level, found: String, advice: Option<String>) {
+        // Names of others' making are in it, which a terminal would take for more than text.
+        let shown = |text: String| text.replace(|c: char| c.is_control() && c != '\n', "?");
         self.0.push(Finding {
             check,
             level,
-            found,
-            advice,
+            found: shown(found),
+            advice: advice.map(shown),
         });
     }
 

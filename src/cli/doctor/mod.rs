@@ -79,6 +79,10 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// Looks, and says what was found.
 pub fn run(file: Option<&Path>, args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.url.is_some() || !args.remote.has_login(),
+        "--user and --authfile are for the registry that --url names, and there is no --url"
+    );
     let mut findings = Findings::default();
     let target = match &args.url {
         Some(url) => {

@@ -14,9 +14,6 @@ use crate::app;
 use crate::config::Config;
 use crate::http::transport::Tls;
 
-/// How a certificate begins in PEM.
-const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-
 /// What was found of them.
 pub struct Served {
     /// How clients learn who the registry is.
@@ -94,6 +91,5 @@ fn root(cert: &Path, chain: &[CertificateDer<'_>]) -> Option<String> {
         return None;
     }
     let text = std::fs::read_to_string(cert).ok()?;
-    let text = &text[text.rfind(PEM_BEGIN)?..];
-    Some(format!("{}\n", text.trim_end()))
+    certificate::pem_blocks(&text).pop()
 }

@@ -70,12 +70,18 @@ impl Outside {
         };
         if let Some(answered) = answered {
             body::check(self, findings).await;
-            match answered.asks_login && !self.end.has_login() {
-                true => findings.note(
-                    "upload",
-                    "not tried: a login is asked for (--user NAME, and the password in DRIFT_DOCTOR_PASSWORD)",
+            let cannot = match (answered.asks_login, self.end.has_login()) {
+                (true, false) => Some(
+                    "a login is asked for (--user NAME, and the password in DRIFT_DOCTOR_PASSWORD)",
                 ),
-                false => {
+                (true, true) if findings.has("login", Level::Failure) => {
+                    Some("logins are sent elsewhere, as said above")
+                }
+                _ => None,
+            };
+            match cannot {
+                Some(why) => findings.note("upload", format!("not tried: {why}")),
+                None => {
                     upload::check(self, findings).await;
                     pull::check(self, findings).await;
                 }
@@ -129,9 +135,10 @@ impl Outside {
                  (fullchain.pem)",
             );
         }
-        let pem = remote
-            .ca()
-            .and_then(|path| std::fs::read_to_string(path).ok());
+        let pem = remote.ca().and_then(|path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            Some(certificate::pem_blocks(&text).concat())
+        });
         Some(Reached {
             // The system's authorities are those of most clients.
             proof: match (authority, remote.ca()) {
