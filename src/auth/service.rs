@@ -83,6 +83,14 @@ impl AuthService {
     }
 
     /// Whom logins are looked up with; `None` where login is switched off.
+    /// How many logins were found good a short while before, and how many had to be looked at.
+    pub fn logins_known(&self) -> (u64, u64) {
+        match &self.mode {
+            Mode::Login(authority) => authority.verified.asked(),
+            Mode::Closed | Mode::Open(_) => (0, 0),
+        }
+    }
+
     fn authority(&self) -> Result<Option<&Arc<Authority>>, AuthError> {
         match &self.mode {
             Mode::Closed => Err(AuthError::Unauthenticated),

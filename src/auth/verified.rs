@@ -5,6 +5,7 @@
 //! count any more from that moment on.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ const LOGINS_MAX: usize = 4096;
 pub struct VerifiedLogins {
     key: hmac::Key,
     logins: Mutex<HashMap<Login, Instant>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 /// A login that may have been verified.
@@ -34,6 +37,8 @@ impl VerifiedLogins {
         Ok(VerifiedLogins {
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret::bytes::<32>()?),
             logins: Mutex::default(),
+            hits: AtomicU64::default(),
+            misses: AtomicU64::default(),
         })
     }
 
@@ -60,7 +65,17 @@ impl VerifiedLogins {
     /// Whether it was verified a short while ago.
     pub fn has(&self, login: &Login) -> bool {
         let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
-        logins.get(login).is_some_and(|at| at.elapsed() < KEPT)
+        let has = logins.get(login).is_some_and(|at| at.elapsed() < KEPT);
+        drop(logins);
+        let count = if has { &self.hits } else { &self.misses };
+        count.fetch_add(1, Ordering::Relaxed);
+        has
+    }
+
+    /// How often one was asked for that was verified a short while ago, and one that was not.
+    pub fn asked(&self) -> (u64, u64) {
+        let (hits, misses) = (&self.hits, &self.misses);
+        (hits.load(Ordering::Relaxed), misses.load(Ordering::Relaxed))
     }
 
     /// Notes that it was verified now.

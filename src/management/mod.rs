@@ -44,6 +44,7 @@ impl Management {
     /// A management of what the registry API serves.
     pub fn new(api: Api, storage: Arc<LocalStorageEngine>, authority: Arc<Authority>) -> Self {
         Management {
+            explorer: Arc::new(files::Explorer::new(api.metrics.clone())),
             api,
             storage,
             authority,
@@ -52,7 +53,6 @@ impl Management {
             store_seen: Arc::default(),
             top_seen: Arc::default(),
             sizes: Arc::default(),
-            explorer: Arc::default(),
         }
     }
 }

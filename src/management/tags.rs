@@ -17,6 +17,7 @@ use super::{Caller, Management};
 use crate::auth::Action;
 use crate::digest::Digest;
 use crate::http::error::ApiError;
+use crate::http::metrics::Cache as Kept;
 use crate::oci::RepositoryName;
 use crate::registry::browse::TagSummary;
 
@@ -272,6 +273,9 @@ impl Management {
             .zip(&sizes)
             .filter(|(_, size)| size.is_none());
         let unknown: Vec<Digest> = unknown.map(|(digest, _)| *digest).collect();
+        let (all, misses) = (digests.len() as u64, unknown.len() as u64);
+        let metrics = &self.api.metrics;
+        metrics.cached(Kept::image_sizes, all - misses, misses);
         let read = self.api.registry.content_sizes(repository, &unknown)?;
         for (digest, found) in unknown.iter().zip(&read) {
             if found.is_complete {
@@ -290,8 +294,10 @@ impl Management {
         if let Some(list) = lists.get(repository)
             && list.read.elapsed() < FRESH
         {
+            self.api.metrics.cached(Kept::tag_lists, 1, 0);
             return Ok(list);
         }
+        self.api.metrics.cached(Kept::tag_lists, 0, 1);
         let read = Instant::now();
         let registry = &self.api.registry;
         let (tags, more) = registry.tag_summaries(repository, SORTED_MAX)?;

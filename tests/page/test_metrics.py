@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from registry import ROOT, PageRegistry
+import layers
+from people import basic
+from registry import ROOT, PageRegistry, free_port
 
 openmetrics = pytest.importorskip("prometheus_client.openmetrics.parser")
 
@@ -21,9 +23,11 @@ OTHER_UNITS = "milliseconds microseconds minutes hours days ms kilobytes megabyt
 
 @pytest.fixture(scope="module")
 def server():
-    with PageRegistry("metrics", DRIFT_GC_GRACE="1s", DRIFT_GC_KEEP_DELETED="0s", DRIFT_GC_INTERVAL="1h",
+    s3_port = free_port()
+    with PageRegistry("metrics", DRIFT_S3_ENABLED="true", DRIFT_S3_PORT=str(s3_port), DRIFT_GC_GRACE="1s", DRIFT_GC_KEEP_DELETED="0s", DRIFT_GC_INTERVAL="1h",
                       DRIFT_BACKUP_KEEP_HOURS="0", DRIFT_BACKUP_EVERY="1s", DRIFT_BACKUP_TO="backups",
                       DRIFT_STORAGE_SCRUB_RATE="1GiB", DRIFT_STORAGE_SCRUB_INTERVAL="1s") as server:
+        server.s3 = f"http://127.0.0.1:{s3_port}"
         yield server
 
 
@@ -169,6 +173,76 @@ def test_scrub_and_backups_are_counted(server):
     assert of(seen, "backup_failures_total") == 0
     newest = max(int(path.name[6:-7]) for path in Path(server.data, "backups").glob("drift-*.backup")) / 1000
     assert newest - of(seen, "backup_last_success_timestamp_seconds") < 300
+
+
+def test_what_is_kept_in_memory_is_counted(server):
+    digests = layers.push(server, "kept", "v1", layers.gzipped(("a", b"a")), layers.gzipped(("b", b"b")))[1]
+    caches = "tag_lists", "image_sizes", "layer_listings", "image_listings"
+
+    def ask(path):
+        """What an answer adds to each cache: hits and misses."""
+        before = figures(server)
+        status, _, body = server.send("GET", f"{server.page}/api/v1{path}")
+        assert status == 200, body
+        after = figures(server)
+        return {cache: counts for cache in caches if any(counts := tuple(
+            of(after, f"cache_{what}_total", cache=cache) - of(before, f"cache_{what}_total", cache=cache) for what in ("hits", "misses")))}
+
+    tags, files = "/tags?repository=kept", "/files?repository=kept&reference=v1"
+    assert ask(tags) == {"tag_lists": (0, 1), "image_sizes": (0, 1)}
+    # A list is old after some seconds.
+    seen = ask(tags)
+    assert seen["image_sizes"] == (1, 0) and sum(seen["tag_lists"]) == 1
+    assert ask(files + f"&layer={digests[0]}") == {"layer_listings": (0, 1)}
+    assert ask(files + f"&layer={digests[0]}") == {"layer_listings": (1, 0)}
+    assert ask(files) == {"layer_listings": (1, 1), "image_listings": (0, 1)}
+    assert ask(files) == {"image_listings": (1, 0)}
+    assert (figure(server, "login_cache_hits_total"), figure(server, "login_cache_misses_total")) == (0, 0)
+
+
+def test_logins_that_are_known_are_counted(people):
+    def counts():
+        status, _, body = people.send("GET", f"{people.url}/metrics", **people.root)
+        assert status == 200
+        return [int(re.search(rf"^drift_login_cache_{what}_total (\d+)$", body.decode(), re.M)[1]) for what in ("hits", "misses")]
+
+    # Each asks for a login itself.
+    (hits, misses), then = counts(), counts()
+    assert then == [hits + 1, misses]
+    people.drift("user", "add", "new", "--password-stdin", stdin="a password of some length")
+    for password, status in ("a password of some length", 200), ("another password", 401), ("another password", 401):
+        assert people.send("GET", people.url + "/v2/", Authorization=basic("new", password))[0] == status
+    assert counts() == [hits + 2, misses + 3]
+
+
+def test_the_change_log_is_told_as_it_lies_on_the_disk(server):
+    server.push_image("log", "v1", b"log")
+
+    def is_told(seen):
+        found = {kind: [path.stat().st_size for path in Path(server.data, "log").glob(f"*.{kind}")] for kind in ("changes", "checkpoint")}
+        told = [of(seen, f"log_{name}") for name in ("change_files", "change_bytes", "checkpoints", "checkpoint_bytes")]
+        return told == [len(found["changes"]), sum(found["changes"]), len(found["checkpoint"]), sum(found["checkpoint"])] and all(told)
+
+    once(server, "the files of the log", is_told)
+
+
+def test_multipart_uploads_and_pauses_are_told(server):
+    def s3(method, path, wanted):
+        status, _, said = server.send(method, server.s3 + path, b"")
+        assert status == wanted, said
+        return said.decode()
+
+    s3("PUT", "/things", 200)
+    upload = re.search("<UploadId>(.+)</UploadId>", s3("POST", "/things/key?uploads", 200))[1]
+    seen = once(server, "the upload", lambda seen: of(seen, "multipart_uploads") == 1)
+    assert of(seen, "uploads") == 0
+    s3("DELETE", f"/things/key?uploadId={upload}", 204)
+    once(server, "its end", lambda seen: of(seen, "multipart_uploads") == 0)
+    for path, name in ("collect", "gc_paused"), ("scrub", "scrub_paused"):
+        for paused in True, False:
+            body = json.dumps({"paused": paused}).encode()
+            status, _, _ = server.send("POST", f"{server.page}/api/v1/operations/{path}/pause", body, Content_Type="application/json")
+            assert status == 200 and figure(server, name) == paused
 
 
 def test_counters_never_fall(server):

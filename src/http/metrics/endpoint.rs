@@ -31,8 +31,9 @@ pub(in crate::http) async fn get(
             });
         }
     }
-    let (metrics, rules) = (api.metrics.clone(), api.registry.clone());
-    let text = tokio::task::spawn_blocking(move || metrics.text(&rules)).await;
+    let api = api.clone();
+    let text =
+        tokio::task::spawn_blocking(move || api.metrics.text(&api.registry, &api.auth)).await;
     let text = text.map_err(ApiError::internal)?;
     let text = text.map_err(ApiError::internal)?;
     let mut response = Response::new(Body::from(text));

@@ -1,10 +1,12 @@
 //! Figures of the running server, in the text form that Prometheus reads (OpenMetrics 1.0).
 //!
-//! * `labels`: what they are told apart by; `store`, `process`, `traces`: what is looked at when it is asked for
+//! * `labels`: what they are told apart by; `store`, `process`, `traces`: what is looked at when it is asked for;
+//!   `caches`: whether what was asked for was kept
 //! * `endpoint`: who may read them
 //!
 //! No label takes its values from what clients send: a client can make figures grow, never their number.
 
+mod caches;
 mod endpoint;
 mod labels;
 mod process;
@@ -23,9 +25,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::auth::AuthService;
 use crate::registry::Registry as Rules;
 use crate::telemetry::Figures;
 
+pub use caches::Cache;
+use caches::CacheCounts;
 pub(super) use endpoint::get;
 pub use labels::Limit;
 pub(super) use labels::method_of;
@@ -49,6 +54,7 @@ pub struct Metrics {
     logins: Family<LoginLabels, Counter>,
     connections: Gauge,
     handshakes_failed: Counter,
+    caches: CacheCounts,
 }
 
 /// A connection that is counted for as long as this is kept.
@@ -63,8 +69,10 @@ impl Drop for Connected {
 impl Default for Metrics {
     fn default() -> Self {
         let durations: fn() -> Histogram = || Histogram::new(DURATION_BOUNDS);
+        let mut registry = Registry::with_prefix("drift");
         let mut metrics = Metrics {
-            registry: Registry::with_prefix("drift"),
+            caches: CacheCounts::register(&mut registry),
+            registry,
             requests: Family::default(),
             durations: Family::new_with_constructor(durations),
             received: Counter::default(),
@@ -178,6 +186,11 @@ impl Metrics {
         self.logins.get_or_create(&LoginLabels::of(good)).inc();
     }
 
+    /// Counts what was asked for of a cache.
+    pub fn cached(&self, cache: Cache, hits: u64, misses: u64) {
+        self.caches.count(cache, hits, misses);
+    }
+
     /// Counts a connection until what this returns is dropped.
     pub(super) fn connected(&self) -> Connected {
         self.connections.inc();
@@ -190,9 +203,13 @@ impl Metrics {
     }
 
     /// All figures. Looks at the store; blocks.
-    fn text(&self, rules: &Rules) -> Result<String, std::fmt::Error> {
+    fn text(&self, rules: &Rules, auth: &AuthService) -> Result<String, std::fmt::Error> {
         let mut looked = Registry::with_prefix("drift");
-        let store = StoreCollector::look(rules.store().clone(), rules.figures().clone());
+        let store = StoreCollector::look(
+            rules.store().clone(),
+            rules.figures().clone(),
+            auth.logins_known(),
+        );
         looked.register_collector(Box::new(store));
         let mut text = String::new();
         text::encode_registry(&mut text, &self.registry)?;

@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::process::ProcessFigures;
 use crate::ghostbay::LocalStorageEngine;
-use crate::ghostbay::admin::Status;
+use crate::ghostbay::admin::{Status, Work};
 use crate::ghostbay::figures::{Seen, Synced};
 use crate::registry::Figures;
 
@@ -22,6 +22,8 @@ const MICROS: f64 = 1_000_000.0;
 pub(super) struct StoreCollector {
     storage: Arc<LocalStorageEngine>,
     registry: Arc<Figures>,
+    /// Logins by password that were verified a short while ago, and those that were not.
+    logins: (u64, u64),
     /// As it was within the last seconds; `None` if the index could not be read.
     status: Option<Status>,
     process: Option<ProcessFigures>,
@@ -35,7 +37,11 @@ impl fmt::Debug for StoreCollector {
 
 impl StoreCollector {
     /// Looks at the store and the process. Blocks.
-    pub fn look(storage: Arc<LocalStorageEngine>, registry: Arc<Figures>) -> Self {
+    pub fn look(
+        storage: Arc<LocalStorageEngine>,
+        registry: Arc<Figures>,
+        logins: (u64, u64),
+    ) -> Self {
         let status = storage.recent_status();
         let status = status
             .inspect_err(|error| tracing::warn!(%error, "the figures of the packs cannot be had"));
@@ -44,6 +50,7 @@ impl StoreCollector {
             process: ProcessFigures::look(),
             storage,
             registry,
+            logins,
         }
     }
 }
@@ -65,6 +72,28 @@ impl Collector for StoreCollector {
 
 fn of_status(out: &mut Out<'_>, status: &Status) -> fmt::Result {
     out.gauge("uploads", "Uploads of blobs under way", status.uploads)?;
+    out.gauge(
+        "multipart_uploads",
+        "Multipart uploads of the S3 endpoint under way",
+        status.multipart_uploads,
+    )?;
+    let log = &status.log;
+    out.gauge(
+        "log_change_files",
+        "Files of changes in the change log",
+        log.change_files,
+    )?;
+    out.gauge("log_change_bytes", "What they take", log.change_bytes)?;
+    out.gauge(
+        "log_checkpoints",
+        "Checkpoints of the index in the change log",
+        log.checkpoints,
+    )?;
+    out.gauge(
+        "log_checkpoint_bytes",
+        "What they take",
+        log.checkpoint_bytes,
+    )?;
     let space = &status.space;
     out.gauge("packs", "Packs", space.packs)?;
     out.gauge(
@@ -125,6 +154,17 @@ impl StoreCollector {
             "Extents read whose windows' checksums had to be read first",
             figures.windows.misses.get(),
         )?;
+        let (hits, misses) = self.logins;
+        out.counter(
+            "login_cache_hits",
+            "Logins that were found good within the last minute already",
+            hits,
+        )?;
+        out.counter(
+            "login_cache_misses",
+            "Logins whose password or token had to be looked at",
+            misses,
+        )?;
         let backups = &figures.backups;
         out.counter(
             "backups",
@@ -154,6 +194,17 @@ impl StoreCollector {
             "compaction_copied_bytes",
             "Bytes that compaction moved to other packs",
             compaction.copied_bytes,
+        )?;
+        let pauses = self.storage.pauses();
+        out.gauge(
+            "gc_paused",
+            "1 while collections stand still, by drift gc --pause or the page",
+            u64::from(pauses.has(Work::Collection)),
+        )?;
+        out.gauge(
+            "scrub_paused",
+            "1 while the scrub stands still, by the page",
+            u64::from(pauses.has(Work::Scrub)),
         )?;
         let gc = &self.registry.collections;
         out.counter(

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::digest::Digest;
 use crate::ghostbay::engine::ByteStream;
 use crate::http::error::ApiError;
-use crate::http::metrics::Limit;
+use crate::http::metrics::{Cache as Kept, Limit, Metrics};
 use crate::layers::{Bounds, Cut, Listing, Tree, content};
 use crate::oci::{ErrorCode, RepositoryName};
 use crate::registry::Registry;
@@ -52,6 +52,7 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 pub struct Explorer {
     listings: Cache<Digest, Arc<Listing>, Weight>,
     images: Cache<Digest, Arc<Tree>, Weight>,
+    metrics: Arc<Metrics>,
     explorations: Arc<Semaphore>,
     opened: Arc<Semaphore>,
 }
@@ -71,9 +72,11 @@ impl Weighter<Digest, Arc<Tree>> for Weight {
     }
 }
 
-impl Default for Explorer {
-    fn default() -> Self {
+impl Explorer {
+    /// One that has seen nothing yet, and counts what it keeps.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
         Explorer {
+            metrics,
             listings: Cache::with_weighter(1024, KEPT_BYTES_MAX, Weight),
             images: Cache::with_weighter(256, KEPT_BYTES_MAX, Weight),
             explorations: Arc::new(Semaphore::new(EXPLORATIONS_MAX)),
@@ -114,6 +117,7 @@ impl Explorer {
                 // What was seen is told of nothing that is not here any more.
                 registry.blob(repository, digest)?;
                 if let Some(listing) = self.listings.get(digest) {
+                    self.metrics.cached(Kept::layer_listings, 1, 0);
                     return Ok(Arc::new(Tree::of_layer(listing)));
                 }
             }
@@ -124,8 +128,10 @@ impl Explorer {
                 if layers.iter().all(is_here)
                     && let Some(tree) = self.images.get(manifest)
                 {
+                    self.metrics.cached(Kept::image_listings, 1, 0);
                     return Ok(tree);
                 }
+                self.metrics.cached(Kept::image_listings, 0, 1);
             }
         }
         let place = place(&self.explorations).await?;
@@ -177,8 +183,10 @@ impl Explorer {
             return Arc::new(Listing::empty(Cut::Absent));
         };
         if let Some(listing) = self.listings.get(digest) {
+            self.metrics.cached(Kept::layer_listings, 1, 0);
             return listing;
         }
+        self.metrics.cached(Kept::layer_listings, 0, 1);
         let packed = Packed::new(blob.read(0..blob.size), handle.clone());
         let listing = Arc::new(Listing::read(packed, bounds));
         if !listing.cut.as_ref().is_some_and(Cut::is_passing) {
