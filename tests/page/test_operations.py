@@ -228,6 +228,8 @@ def test_a_backup_under_way_is_cancelled_and_leaves_nothing():
         assert before["next_ms"] > before["last_ms"] and before["cancelled"] == 0
         status, said = api(server, "/operations/backup/cancel", "POST")
         assert status == 409 and "no backup" in message(said)
+        status, _, page = server.send("POST", server.page + "/operations/backup/cancel", b"")
+        assert status == 409 and "no backup of the schedule is under way" in page.decode()
         names = lambda: sorted(it.name for it in Path(server.data, "backups").iterdir())
         for attempt in range(100):
             files = names()
