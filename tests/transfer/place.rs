@@ -56,6 +56,8 @@ pub fn from_pipe(directory: &Path, file: &Path, arguments: &[&str]) -> Output {
     command.args(arguments).current_dir(directory);
     command.stdin(cat.stdout.take().unwrap());
     let told = command.output().unwrap();
+    // With it goes our end of the pipe, without which nobody waits to write more.
+    drop(command);
     cat.wait().unwrap();
     told
 }

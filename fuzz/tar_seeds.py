@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the target `layer`, the same bytes each time: python3 fuzz/layer_seeds.py"""
+"""Writes the seeds of the targets `layer` and `archive`, the same bytes each time: python3 fuzz/tar_seeds.py"""
 
 import gzip
 import io
@@ -51,7 +51,7 @@ LINKS = tar(
     ("a", FILE, b"a"), ("hard", {"type": tarfile.LNKTYPE, "linkname": "a"}, b""),
     ("soft", {"type": tarfile.SYMTYPE, "linkname": "../../a"}, b""), ("null", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}, b""),
     ("pipe", {"type": tarfile.FIFOTYPE}, b""))
-SEEDS = {
+LAYERS = {
     "plain": TREE,
     "gzip": gzip.compress(TREE, mtime=0),
     "zstd": layers.zstd(TREE),
@@ -73,9 +73,20 @@ SEEDS = {
     "nothing": b"",
 }
 
+BLOB = "blobs/sha256/" + "0123456789abcdef" * 4
+ARCHIVES = {
+    "layout": tar((BLOB, FILE, b"{}"), ("oci-layout", FILE, b'{"imageLayoutVersion":"1.0.0"}'), ("index.json", FILE, b'{"manifests":[]}')),
+    "bundle": tar(("drift-bundle.json", FILE, b'{"version":1}'), (BLOB, FILE, b"x" * 600)),
+    "docker": tar(
+        ("one/", {"type": tarfile.DIRTYPE}, b""), ("one/layer.tar", FILE, b"l" * 513), ("config.json", FILE, b"{}"),
+        ("two/layer.tar", {"type": tarfile.SYMTYPE, "linkname": "../one/layer.tar"}, b""),
+        ("manifest.json", FILE, b'[{"Config":"config.json","RepoTags":null,"Layers":["one/layer.tar"]}]')),
+} | {name: LAYERS[name] for name in ("gnu_long", "pax", "pax_size", "sparse", "names", "cut_in_header", "cut_in_content", "no_tar")}
+
 if __name__ == "__main__":
-    directory = HERE / "seeds" / "layer"
-    directory.mkdir(exist_ok=True)
-    for name, data in SEEDS.items():
-        (directory / name).write_bytes(data)
-    print(f"{len(SEEDS)} seeds, {sum(map(len, SEEDS.values()))} bytes")
+    for target, seeds in ("layer", LAYERS), ("archive", ARCHIVES):
+        directory = HERE / "seeds" / target
+        directory.mkdir(exist_ok=True)
+        for name, data in seeds.items():
+            (directory / name).write_bytes(data)
+        print(f"{target}: {len(seeds)} seeds, {sum(map(len, seeds.values()))} bytes")
