@@ -1,6 +1,4 @@
-//! `/api/v1` from the side of a command: of the server that runs, or of the store that is stopped.
-
-use std::sync::Arc;
+//! `/api/v1` from the side of a command: of the server that runs, of the store that is stopped, or elsewhere.
 
 use anyhow::Context;
 use http_body_util::BodyExt;
@@ -8,11 +6,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::reach;
-use crate::app::stopped::StoppedRegistry;
-use crate::config::Config;
-use crate::http::exchange::http::header::CONTENT_TYPE;
+use super::server::{Reached, Server};
+use crate::http::exchange::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use crate::http::exchange::http::{Method, StatusCode};
-use crate::http::exchange::{Body, Exchange, Response, http};
+use crate::http::exchange::{Body, Response, http};
 use crate::http::query::encode;
 use crate::management::routes::BASE;
 
@@ -22,23 +19,19 @@ const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 const NOT_UNDERSTOOD: &str = "the server's answer is not understood";
 
 /// Whoever answers.
-pub struct Api {
-    exchange: Arc<dyn Exchange>,
-    stopped: Option<StoppedRegistry>,
-}
+pub struct Api(Reached);
 
 /// Runs a command that asks the API, and closes the store behind it if it was opened for that.
 pub fn ask<T>(
-    config: &Config,
+    server: &Server<'_>,
     command: impl AsyncFnOnce(&Api) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     reach::block_on(async {
-        let (exchange, stopped) = reach::exchange(config).await?;
-        let api = Api { exchange, stopped };
+        let api = Api(server.reach().await?);
         let done = command(&api).await;
-        let Api { exchange, stopped } = api;
-        drop(exchange);
-        if let Some(stopped) = stopped {
+        let Api(reached) = api;
+        drop(reached.exchange);
+        if let Some(stopped) = reached.stopped {
             stopped.close().await;
         }
         done
@@ -47,20 +40,20 @@ pub fn ask<T>(
 
 /// Gives one order, and what comes of it.
 pub fn post<T: DeserializeOwned>(
-    config: &Config,
+    server: &Server<'_>,
     path: &str,
     asked: &impl Serialize,
 ) -> anyhow::Result<T> {
-    ask(config, async |api| api.post(path, asked).await)
+    ask(server, async |api| api.post(path, asked).await)
 }
 
 /// Asks one question.
 pub fn get<T: DeserializeOwned>(
-    config: &Config,
+    server: &Server<'_>,
     path: &str,
     query: &[(&str, &str)],
 ) -> anyhow::Result<T> {
-    ask(config, async |api| api.get(path, query).await)
+    ask(server, async |api| api.get(path, query).await)
 }
 
 impl Api {
@@ -120,16 +113,25 @@ impl Api {
         query: &[(&str, &str)],
         body: Body,
     ) -> anyhow::Result<Response> {
+        let Reached {
+            exchange,
+            base,
+            authorization,
+            ..
+        } = &self.0;
         let pairs = query.iter();
         let pairs: Vec<_> = pairs
             .map(|(name, value)| format!("{name}={}", encode(value)))
             .collect();
         let request = http::Request::builder()
             .method(method)
-            .uri(format!("{BASE}{path}?{}", pairs.join("&")))
-            .header(CONTENT_TYPE, "application/json")
-            .body(body)?;
-        let answer = self.exchange.ask(request).await?;
+            .uri(format!("{base}{BASE}{path}?{}", pairs.join("&")))
+            .header(CONTENT_TYPE, "application/json");
+        let request = match authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        };
+        let answer = exchange.ask(request.body(body)?).await?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status => Err(refusal(status, answer).await),

@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::api::{self, Api};
 use super::moment;
+use super::server::Server;
 use crate::audit::Event;
-use crate::config::Config;
 use crate::http::exchange::http::Method;
 use crate::oci::Pattern;
 
@@ -36,7 +36,7 @@ pub struct AuditArgs {
     json: bool,
 }
 
-pub fn run(config: &Config, args: &AuditArgs) -> anyhow::Result<()> {
+pub fn run(server: &Server<'_>, args: &AuditArgs) -> anyhow::Result<()> {
     let since_ms = args.since.as_deref().map(begin).transpose()?;
     let since_ms = since_ms.map_or(String::new(), |it| it.to_string());
     let newest = args.number.to_string();
@@ -58,7 +58,7 @@ pub fn run(config: &Config, args: &AuditArgs) -> anyhow::Result<()> {
         };
         writeln!(stdout(), "{text}").is_ok()
     };
-    api::ask(config, async |api: &Api| {
+    api::ask(server, async |api: &Api| {
         api.lines(Method::GET, "/audit/export", &query, tell).await
     })
 }

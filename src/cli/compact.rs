@@ -9,6 +9,7 @@ use clap::Args;
 use super::api::{get, post};
 use super::progress::{Progress, Unit};
 use super::reach;
+use super::server::Server;
 use crate::app;
 use crate::config::Config;
 use crate::ghostbay::admin::Status;
@@ -50,6 +51,7 @@ pub fn run(config: &Config, args: &CompactArgs) -> anyhow::Result<()> {
     if args.index {
         return compact_index(config);
     }
+    let here = Server::here(config);
     if args.pause || args.resume {
         let paused = args.pause;
         let CompactionProgress {
@@ -57,12 +59,12 @@ pub fn run(config: &Config, args: &CompactArgs) -> anyhow::Result<()> {
             running,
             copied_bytes,
             ..
-        } = post(config, "/operations/compaction", &Pause { paused })?;
+        } = post(&here, "/operations/compaction", &Pause { paused })?;
         println!("{}", describe(paused, running, copied_bytes));
         return Ok(());
     }
     if args.dry_run {
-        let operations: Operations = get(config, "/operations", &[])?;
+        let operations: Operations = get(&here, "/operations", &[])?;
         operations.packs.iter().for_each(print);
         return Ok(());
     }

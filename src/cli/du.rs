@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use clap::Args;
 
 use super::api::{self, Api};
-use crate::config::Config;
+use super::server::Server;
 use crate::http::exchange::http::Method;
 use crate::registry::du::{Holder, Scope, Share};
 
@@ -19,7 +19,7 @@ pub struct DuArgs {
     json: bool,
 }
 
-pub fn run(config: &Config, args: &DuArgs) -> anyhow::Result<()> {
+pub fn run(server: &Server<'_>, args: &DuArgs) -> anyhow::Result<()> {
     // What is no name is said before the columns are.
     if let Some(of) = &args.of {
         of.parse::<Scope>().map_err(anyhow::Error::msg)?;
@@ -32,7 +32,7 @@ pub fn run(config: &Config, args: &DuArgs) -> anyhow::Result<()> {
     }
     let query = [("of", args.of.as_deref().unwrap_or_default())];
     let tell = |share: Share| tell(&share, args.json);
-    api::ask(config, async |api: &Api| {
+    api::ask(server, async |api: &Api| {
         api.lines(Method::GET, "/usage", &query, tell).await
     })
 }

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::api::post;
-use crate::config::Config;
+use super::server::Server;
 use crate::management::tokens::KeyId;
 
 /// `drift key ...`
@@ -13,9 +13,9 @@ pub enum KeyCommand {
     Rotate,
 }
 
-pub fn run(config: &Config, asked: KeyCommand) -> anyhow::Result<()> {
+pub fn run(server: &Server<'_>, asked: KeyCommand) -> anyhow::Result<()> {
     let KeyCommand::Rotate = asked;
-    let KeyId { id } = post(config, "/keys/rotate", &())?;
+    let KeyId { id } = post(server, "/keys/rotate", &())?;
     println!("{id}");
     Ok(())
 }

@@ -21,6 +21,7 @@ mod registry;
 mod restore;
 mod retention;
 mod serve;
+mod server;
 mod status;
 mod token;
 mod transfer;
@@ -35,6 +36,8 @@ use clap::{Parser, Subcommand};
 use crate::app;
 use crate::config::Config;
 use crate::http::error::causes;
+
+use server::{Server, ServerArgs};
 
 /// What was asked for on the command line.
 #[derive(Debug, Parser)]
@@ -91,23 +94,45 @@ enum Command {
     /// Rewrite packs of which little is left alive: the running server's, or those of a stopped store
     Compact(compact::CompactArgs),
     /// Go by the rules of [retention] now, in the running server or in a store that is stopped
-    Retention(retention::RetentionArgs),
+    Retention {
+        #[command(flatten)]
+        args: retention::RetentionArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Tell what takes up room, and what deleting it would free, in bytes
     ///
     /// EXCLUSIVE are bytes of blobs that nothing else holds, SHARED those that something else holds as
     /// well. FREES is what deleting it, purging and collecting would free in the packs: the exclusive
     /// blobs with the headers, trailers and alignment of their records. MANIFESTS lie in the index.
     /// A store is followed by its repositories, a repository by its tags, a tag by its blobs.
-    Du(du::DuArgs),
+    Du {
+        #[command(flatten)]
+        args: du::DuArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Who can log in: accounts and their passwords
-    #[command(subcommand)]
-    User(user::UserCommand),
+    User {
+        #[command(subcommand)]
+        asked: user::UserCommand,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Tokens for machines: for some actions in some repositories, until they expire
-    #[command(subcommand)]
-    Token(token::TokenCommand),
+    Token {
+        #[command(subcommand)]
+        asked: token::TokenCommand,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// The keys that short-lived tokens are signed with
-    #[command(subcommand)]
-    Key(key::KeyCommand),
+    Key {
+        #[command(subcommand)]
+        asked: key::KeyCommand,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Who may do what: rules, of which the first that fits decides
     ///
     /// WHO is user:NAME, group:NAME, token:NAME, anonymous, authenticated or everybody. ACTIONS are
@@ -115,10 +140,19 @@ enum Command {
     /// push-new,overwrite, and all is all of them. REPOSITORIES is a name or a pattern: * within a
     /// path part, ** over parts, {a,b} for either. What no rule allows is denied, but to accounts of
     /// the group admins.
-    #[command(subcommand)]
-    Policy(policy::PolicyCommand),
+    Policy {
+        #[command(subcommand)]
+        asked: policy::PolicyCommand,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// See who did what, from where, and what decided: logins, refusals and changes, newest last
-    Audit(audit::AuditArgs),
+    Audit {
+        #[command(flatten)]
+        args: audit::AuditArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Bring images in: from an OCI layout in a directory or a tar, from a running registry, or from the data
     /// directory of a registry:2
     ///
@@ -143,21 +177,40 @@ enum Command {
     /// again, a part of a layer. It changes nothing. Exit status: 0 nothing failed, warnings or not; 1 something did.
     Doctor(Box<doctor::DoctorArgs>),
     /// See where a tag pointed, and put it back
-    #[command(subcommand)]
-    Tag(registry::TagCommand),
+    Tag {
+        #[command(subcommand)]
+        asked: registry::TagCommand,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Delete a manifest, or bring it back
-    #[command(subcommand)]
-    Manifest(registry::ManifestCommand),
+    Manifest {
+        #[command(subcommand)]
+        asked: registry::ManifestCommand,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Delete a repository, or bring it back
-    #[command(subcommand)]
-    Repository(registry::RepositoryCommand),
+    Repository {
+        #[command(subcommand)]
+        asked: registry::RepositoryCommand,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Collect what is due now, which a server does by itself: deleted manifests whose time is over,
     /// and blobs that nothing refers to
-    Gc(registry::GcArgs),
+    Gc {
+        #[command(flatten)]
+        asked: registry::GcArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Say why a tag, manifest or blob is kept, or when it goes
     Why {
         /// REPOSITORY:TAG or REPOSITORY@DIGEST
         reference: String,
+        #[command(flatten)]
+        server: ServerArgs,
     },
     /// Check that the store is whole: the running server's, or one that is stopped
     ///
@@ -224,8 +277,12 @@ impl Cli {
             _ => None,
         };
         logging::begin(config.logging.format, traces.as_ref())?;
+        let at = |args| Server {
+            config: &config,
+            args,
+        };
         match command {
-            Command::Serve => serve::run(config, traces)?,
+            Command::Serve => return serve::run(config, traces).map(|()| ExitCode::SUCCESS),
             Command::Rebuild { salvage: false } => rebuild::run(&config)?,
             Command::Rebuild { salvage: true } => rebuild::run_salvage(&config)?,
             Command::Migrate { dry_run } => migrate::run(&config, dry_run)?,
@@ -236,22 +293,22 @@ impl Cli {
                 restore::run(&config, &file, to.as_deref(), dry_run)?;
             }
             Command::Compact(args) => compact::run(&config, &args)?,
-            Command::Retention(args) => retention::run(&config, args)?,
-            Command::Du(args) => du::run(&config, &args)?,
-            Command::User(asked) => user::run(&config, asked)?,
-            Command::Token(asked) => token::run(&config, asked)?,
-            Command::Key(asked) => key::run(&config, asked)?,
-            Command::Audit(args) => audit::run(&config, &args)?,
-            Command::Policy(asked) => return policy::run(&config, asked),
+            Command::Retention { args, server } => retention::run(&at(server), args)?,
+            Command::Du { args, server } => du::run(&at(server), &args)?,
+            Command::User { asked, server } => user::run(&at(server), asked)?,
+            Command::Token { asked, server } => token::run(&at(server), asked)?,
+            Command::Key { asked, server } => key::run(&at(server), asked)?,
+            Command::Audit { args, server } => audit::run(&at(server), &args)?,
+            Command::Policy { asked, server } => return policy::run(&at(server), asked),
             Command::Import(args) => return transfer::import(&config, &args),
             Command::Export(args) => return transfer::export(&config, &args),
             Command::Health(args) => return health::run(&config, &args),
             Command::Status => status::run(&config)?,
-            Command::Tag(asked) => registry::tag(&config, asked)?,
-            Command::Manifest(asked) => registry::manifest(&config, asked)?,
-            Command::Repository(asked) => registry::repository(&config, asked)?,
-            Command::Gc(args) => registry::gc(&config, args)?,
-            Command::Why { reference } => registry::why(&config, &reference)?,
+            Command::Tag { asked, server } => registry::tag(&at(server), asked)?,
+            Command::Manifest { asked, server } => registry::manifest(&at(server), asked)?,
+            Command::Repository { asked, server } => registry::repository(&at(server), asked)?,
+            Command::Gc { asked, server } => registry::gc(&at(server), asked)?,
+            Command::Why { reference, server } => registry::why(&at(server), &reference)?,
             // Answered above, without a configuration.
             Command::Completions(_) | Command::Man(_) | Command::Doctor(_) => {}
             Command::Verify(args) => return Ok(verify::run(&config, args)),

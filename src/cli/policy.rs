@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::api::{get, post};
+use super::server::Server;
 use crate::auth::policy::Named;
 use crate::auth::{Action, Actions, Who};
-use crate::config::Config;
 use crate::management::access::{NewRule, RuleNumber, Rules, Tested};
 use crate::oci::Pattern;
 
@@ -47,7 +47,7 @@ pub enum PolicyCommand {
     },
 }
 
-pub fn run(config: &Config, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
+pub fn run(server: &Server<'_>, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
     match asked {
         PolicyCommand::Add {
             who,
@@ -63,11 +63,11 @@ pub fn run(config: &Config, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
                 deny,
                 number: at,
             };
-            let RuleNumber { number } = post(config, "/policy", &asked)?;
+            let RuleNumber { number } = post(server, "/policy", &asked)?;
             println!("{number}");
         }
         PolicyCommand::List => {
-            let Rules { configured, rules } = get(config, "/policy", &[])?;
+            let Rules { configured, rules } = get(server, "/policy", &[])?;
             for (rule, number) in configured.iter().zip(1..) {
                 println!("[[auth.rules]] {number}  {rule}");
             }
@@ -75,7 +75,7 @@ pub fn run(config: &Config, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
                 println!("{}  {}", line.number, line.rule);
             }
         }
-        PolicyCommand::Rm { number } => post(config, "/policy/remove", &RuleNumber { number })?,
+        PolicyCommand::Rm { number } => post(server, "/policy/remove", &RuleNumber { number })?,
         PolicyCommand::Test { who, action, named } => {
             let (who, named) = (who.to_string(), named.to_string());
             let query = [
@@ -83,7 +83,7 @@ pub fn run(config: &Config, asked: PolicyCommand) -> anyhow::Result<ExitCode> {
                 ("action", action.as_str()),
                 ("repository", named.as_str()),
             ];
-            let tested: Tested = get(config, "/policy/test", &query)?;
+            let tested: Tested = get(server, "/policy/test", &query)?;
             let (word, code) = match tested.allowed {
                 true => ("allowed", ExitCode::SUCCESS),
                 false => ("denied", ExitCode::FAILURE),

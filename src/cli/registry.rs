@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::api::{get, post};
 use super::moment::shown;
-use crate::config::Config;
+use super::server::Server;
 use crate::digest::Digest;
 use crate::management::changes::{
     DeleteManifest, DeleteRepository, DeletedRepository, ManifestBack, Pointed, RepositoryBack,
@@ -86,12 +86,12 @@ pub enum RepositoryCommand {
     },
 }
 
-pub fn tag(config: &Config, asked: TagCommand) -> anyhow::Result<()> {
+pub fn tag(server: &Server<'_>, asked: TagCommand) -> anyhow::Result<()> {
     match asked {
         TagCommand::History { tag } => {
             let (repository, tag) = read_tag(&tag)?;
             let query = [("repository", repository.as_str()), ("tag", tag.as_str())];
-            let moments: Vec<Moment> = get(config, "/tags/history", &query)?;
+            let moments: Vec<Moment> = get(server, "/tags/history", &query)?;
             moments.iter().for_each(print_moment);
         }
         TagCommand::Rollback { tag, to } => {
@@ -102,13 +102,13 @@ pub fn tag(config: &Config, asked: TagCommand) -> anyhow::Result<()> {
                 tag,
                 digest,
             };
-            let Pointed { digest } = post(config, "/tags/rollback", &asked)?;
+            let Pointed { digest } = post(server, "/tags/rollback", &asked)?;
             println!("it points at {digest}");
         }
         TagCommand::Undelete { tag } => {
             let (repository, tag) = read_tag(&tag)?;
             let asked = UndeleteTag { repository, tag };
-            let Pointed { digest } = post(config, "/tags/undelete", &asked)?;
+            let Pointed { digest } = post(server, "/tags/undelete", &asked)?;
             println!("it points at {digest}");
         }
         TagCommand::Delete { tag, now } => {
@@ -118,7 +118,7 @@ pub fn tag(config: &Config, asked: TagCommand) -> anyhow::Result<()> {
                 tag,
                 now,
             };
-            let Untagged { digest, purged } = post(config, "/tags/untag", &asked)?;
+            let Untagged { digest, purged } = post(server, "/tags/untag", &asked)?;
             match purged {
                 true => println!("deleted, and manifest {digest} for good"),
                 false => println!("deleted; manifest {digest} stays"),
@@ -128,7 +128,7 @@ pub fn tag(config: &Config, asked: TagCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub fn manifest(config: &Config, asked: ManifestCommand) -> anyhow::Result<()> {
+pub fn manifest(server: &Server<'_>, asked: ManifestCommand) -> anyhow::Result<()> {
     let read = |text: &str| match read_reference(text)? {
         (repository, Reference::Digest(digest)) => Ok((repository, digest)),
         _ => bail!("{text:?} names no manifest: write REPOSITORY@sha256:..."),
@@ -141,13 +141,13 @@ pub fn manifest(config: &Config, asked: ManifestCommand) -> anyhow::Result<()> {
                 digest,
                 now,
             };
-            let () = post(config, "/manifests/delete", &asked)?;
+            let () = post(server, "/manifests/delete", &asked)?;
             println!("deleted");
         }
         ManifestCommand::Undelete { manifest } => {
             let (repository, digest) = read(&manifest)?;
             let asked = UndeleteManifest { repository, digest };
-            let ManifestBack { tags } = post(config, "/manifests/undelete", &asked)?;
+            let ManifestBack { tags } = post(server, "/manifests/undelete", &asked)?;
             match tags.is_empty() {
                 true => println!("it is back, without tags"),
                 false => println!("it is back, with the tags {}", tags.join(", ")),
@@ -157,18 +157,18 @@ pub fn manifest(config: &Config, asked: ManifestCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub fn repository(config: &Config, asked: RepositoryCommand) -> anyhow::Result<()> {
+pub fn repository(server: &Server<'_>, asked: RepositoryCommand) -> anyhow::Result<()> {
     match asked {
         RepositoryCommand::Delete { repository, now } => {
             let repository = repository.parse()?;
             let asked = DeleteRepository { repository, now };
-            let deleted: DeletedRepository = post(config, "/repositories/delete", &asked)?;
+            let deleted: DeletedRepository = post(server, "/repositories/delete", &asked)?;
             println!("deleted, with {} manifests", deleted.manifests);
         }
         RepositoryCommand::Undelete { repository } => {
             let repository = repository.parse()?;
             let asked = UndeleteRepository { repository };
-            let RepositoryBack { back, lost } = post(config, "/repositories/undelete", &asked)?;
+            let RepositoryBack { back, lost } = post(server, "/repositories/undelete", &asked)?;
             println!("{back} manifests are back");
             if lost > 0 {
                 println!("{lost} cannot come back; the log says why");
@@ -193,10 +193,10 @@ pub struct GcArgs {
     resume: bool,
 }
 
-pub fn gc(config: &Config, asked: GcArgs) -> anyhow::Result<()> {
+pub fn gc(server: &Server<'_>, asked: GcArgs) -> anyhow::Result<()> {
     if asked.pause || asked.resume {
         let paused = asked.pause;
-        let Pause { paused } = post(config, "/operations/collect/pause", &Pause { paused })?;
+        let Pause { paused } = post(server, "/operations/collect/pause", &Pause { paused })?;
         println!(
             "collections {}",
             if paused { "stand still" } else { "go on" }
@@ -204,7 +204,7 @@ pub fn gc(config: &Config, asked: GcArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let dry_run = asked.dry_run;
-    let collected: Collection = post(config, "/operations/collect", &Collect { dry_run })?;
+    let collected: Collection = post(server, "/operations/collect", &Collect { dry_run })?;
     let totals = collected.totals();
     for due in collected.items {
         println!("{}", Item::from(due));
@@ -213,14 +213,14 @@ pub fn gc(config: &Config, asked: GcArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub fn why(config: &Config, reference: &str) -> anyhow::Result<()> {
+pub fn why(server: &Server<'_>, reference: &str) -> anyhow::Result<()> {
     let (repository, reference) = read_reference(reference)?;
     let reference = reference.to_string();
     let query = [
         ("repository", repository.as_str()),
         ("reference", reference.as_str()),
     ];
-    print_why(&get(config, "/why", &query)?);
+    print_why(&get(server, "/why", &query)?);
     Ok(())
 }
 

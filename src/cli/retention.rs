@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use clap::Args;
 
 use super::api::{self, Api};
-use crate::config::Config;
+use super::server::Server;
 use crate::http::exchange::http::Method;
 use crate::registry::retention::{Fate, Retained, Verdict};
 
@@ -21,8 +21,8 @@ pub struct RetentionArgs {
 }
 
 /// Has it done, by the rules that the server was started with where one runs.
-pub fn run(config: &Config, args: RetentionArgs) -> anyhow::Result<()> {
-    if config.retention.rules.is_empty() {
+pub fn run(server: &Server<'_>, args: RetentionArgs) -> anyhow::Result<()> {
+    if !server.is_elsewhere() && server.config.retention.rules.is_empty() {
         println!("no rule: [[retention.rules]] of the configuration says what is kept");
         return Ok(());
     }
@@ -35,7 +35,7 @@ pub fn run(config: &Config, args: RetentionArgs) -> anyhow::Result<()> {
         false => Method::POST,
     };
     let tell = |verdict| teller.tell(&verdict);
-    api::ask(config, async |api: &Api| {
+    api::ask(server, async |api: &Api| {
         api.lines(method, "/retention", &[], tell).await
     })?;
     teller.sum_up();

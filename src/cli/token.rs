@@ -5,9 +5,9 @@ use clap::{Args, Subcommand};
 
 use super::api::{get, post};
 use super::moment::shown;
+use super::server::Server;
 use super::user::print_secret;
 use crate::auth::{Actions, Name};
-use crate::config::Config;
 use crate::management::access::ByName;
 use crate::management::tokens::{AccessKey, CreateAccessKey, CreateToken, Token};
 use crate::oci::Pattern;
@@ -58,9 +58,9 @@ pub struct CreateArgs {
     expires: String,
 }
 
-pub fn run(config: &Config, asked: TokenCommand) -> anyhow::Result<()> {
+pub fn run(server: &Server<'_>, asked: TokenCommand) -> anyhow::Result<()> {
     match asked {
-        TokenCommand::Create(args) if args.s3 => create_access_key(config, args)?,
+        TokenCommand::Create(args) if args.s3 => create_access_key(server, args)?,
         TokenCommand::Create(args) => {
             let (Some(name), Some(actions)) = (args.name, args.actions) else {
                 bail!("a token has a name and is for some actions");
@@ -72,18 +72,18 @@ pub fn run(config: &Config, asked: TokenCommand) -> anyhow::Result<()> {
                 account: args.user,
                 expires_in: seconds(&args.expires)?,
             };
-            print_secret(post(config, "/tokens", &asked)?);
+            print_secret(post(server, "/tokens", &asked)?);
         }
         TokenCommand::List => {
-            let tokens: Vec<Token> = get(config, "/tokens", &[])?;
+            let tokens: Vec<Token> = get(server, "/tokens", &[])?;
             tokens.iter().for_each(print);
         }
-        TokenCommand::Revoke { name } => post(config, "/tokens/revoke", &ByName { name })?,
+        TokenCommand::Revoke { name } => post(server, "/tokens/revoke", &ByName { name })?,
     }
     Ok(())
 }
 
-fn create_access_key(config: &Config, args: CreateArgs) -> anyhow::Result<()> {
+fn create_access_key(server: &Server<'_>, args: CreateArgs) -> anyhow::Result<()> {
     let asked = CreateAccessKey {
         name: args.name,
         actions: args.actions,
@@ -91,7 +91,7 @@ fn create_access_key(config: &Config, args: CreateArgs) -> anyhow::Result<()> {
         account: args.user,
         expires_in: seconds(&args.expires)?,
     };
-    let made: AccessKey = post(config, "/tokens/access-key", &asked)?;
+    let made: AccessKey = post(server, "/tokens/access-key", &asked)?;
     match args.json {
         true => println!("{}", serde_json::to_string(&made)?),
         false => println!("{}\n{}", made.access_key, made.secret_key),

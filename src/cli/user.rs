@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::api::{get, post};
 use super::moment::shown;
+use super::server::Server;
 use crate::auth::Name;
 use crate::auth::password::PASSWORD_BYTES_MAX;
-use crate::config::Config;
 use crate::management::access::{Account, ByName, ChangeAccount, NewAccount, NewPassword, Secret};
 
 /// `drift user ...`
@@ -68,14 +68,14 @@ pub struct PasswordArgs {
     password_stdin: bool,
 }
 
-pub fn run(config: &Config, asked: UserCommand) -> anyhow::Result<()> {
+pub fn run(server: &Server<'_>, asked: UserCommand) -> anyhow::Result<()> {
     let change = |name, disabled, groups| {
         let asked = ChangeAccount {
             name,
             disabled,
             groups,
         };
-        post(config, "/accounts/change", &asked)
+        post(server, "/accounts/change", &asked)
     };
     match asked {
         UserCommand::Add {
@@ -89,21 +89,21 @@ pub fn run(config: &Config, asked: UserCommand) -> anyhow::Result<()> {
                 groups,
                 password,
             };
-            print_secret(post(config, "/accounts", &asked)?);
+            print_secret(post(server, "/accounts", &asked)?);
         }
         UserCommand::Passwd { name, password } => {
             let password = password.read()?;
             let asked = NewPassword { name, password };
-            print_secret(post(config, "/accounts/password", &asked)?);
+            print_secret(post(server, "/accounts/password", &asked)?);
         }
         UserCommand::List => {
-            let accounts: Vec<Account> = get(config, "/accounts", &[])?;
+            let accounts: Vec<Account> = get(server, "/accounts", &[])?;
             accounts.iter().for_each(print);
         }
         UserCommand::Disable { name } => change(name, Some(true), None)?,
         UserCommand::Enable { name } => change(name, Some(false), None)?,
         UserCommand::Groups { name, groups } => change(name, None, Some(groups))?,
-        UserCommand::Rm { name } => post(config, "/accounts/remove", &ByName { name })?,
+        UserCommand::Rm { name } => post(server, "/accounts/remove", &ByName { name })?,
     }
     Ok(())
 }

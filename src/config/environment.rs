@@ -62,8 +62,13 @@ impl Environment {
     }
 }
 
-/// Passwords for other registries, which are a command's and no key of the configuration.
-const PASSWORDS: [&str; 3] = ["IMPORT_PASSWORD", "EXPORT_PASSWORD", "DOCTOR_PASSWORD"];
+/// Passwords for servers elsewhere, which are a command's and no key of the configuration.
+const PASSWORDS: [&str; 4] = [
+    "IMPORT_PASSWORD",
+    "EXPORT_PASSWORD",
+    "DOCTOR_PASSWORD",
+    "URL_PASSWORD",
+];
 
 /// Whether Kubernetes sets this variable by itself: it describes a Service named `drift` to
 /// every pod beside it as `DRIFT_SERVICE_HOST`, `DRIFT_PORT` and `DRIFT_PORT_5000_TCP...`.

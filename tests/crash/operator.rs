@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use drift::digest::Digest;
 use drift::http::admin::COMPACT_ROUTE;
+use drift::management::routes::BASE;
 use drift::registry::retention::{Fate, Verdict};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
@@ -364,7 +365,8 @@ impl Operator {
 
     /// Goes by the rules, which delete what they said they would.
     async fn retain(&mut self) -> Answered<bool> {
-        let plan: Vec<Verdict> = self.lines(Method::GET, "/retention").await?;
+        let path = format!("{BASE}/retention");
+        let plan: Vec<Verdict> = self.lines(Method::GET, &path).await?;
         let doomed: Vec<Verdict> = plan
             .iter()
             .filter(|it| it.fate == Fate::Delete)
@@ -379,7 +381,7 @@ impl Operator {
                 Err(_) => self.tags.doubt(verdict.reference.clone(), None),
             }
         }
-        let done: Vec<Verdict> = self.lines(Method::POST, "/retention").await?;
+        let done: Vec<Verdict> = self.lines(Method::POST, &path).await?;
         assert_eq!(
             fates(&done),
             fates(&plan),

@@ -10,6 +10,7 @@ mod wanted;
 
 pub use export::{ExportArgs, run as export};
 pub use import::{ImportArgs, run as import};
+pub use remote::base;
 
 use clap::Args;
 

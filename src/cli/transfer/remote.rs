@@ -81,36 +81,16 @@ impl RemoteArgs {
         password_variable: &str,
         is_sink: bool,
     ) -> anyhow::Result<RegistryEnd> {
-        let url = match (at.contains("://"), self.plain_http) {
-            (true, _) => at.to_owned(),
-            (false, true) => format!("http://{at}"),
-            (false, false) => format!("https://{at}"),
-        };
-        let url = Url::parse(&url).with_context(|| format!("{at:?} is no registry's URL"))?;
-        let host = url.host_str().unwrap_or_default().to_owned();
-        ensure!(
-            matches!(url.path(), "" | "/") && !host.is_empty() && url.query().is_none(),
-            "{at:?} is more than a registry: name scheme and host, such as https://registry.example.com"
-        );
-        ensure!(
-            url.username().is_empty() && url.password().is_none(),
-            "a login in a URL is seen by whoever sees the command: give --user and a password by \
-             {password_variable} or --password-stdin"
-        );
-        match url.scheme() {
-            "https" => {}
-            "http" => ensure!(
-                self.plain_http,
-                "{url} is without TLS: say --plain-http if that is meant"
-            ),
-            other => bail!("{other:?} is no scheme of a registry: use https"),
-        }
+        let advice =
+            format!("give --user and a password by {password_variable} or --password-stdin");
+        let url = base(at, self.plain_http, &advice)?;
         let login = self.login(&url, password_variable)?;
         let options = OutboundOptions {
             ca: self.ca.clone(),
             private_networks: self.private_networks.clone(),
         };
-        let exchange = OutboundRegistry::new(&host, options, self.plain_http)?;
+        let host = url.host_str().unwrap_or_default();
+        let exchange = OutboundRegistry::new(host, options, self.plain_http)?;
         Ok(RegistryEnd::elsewhere(
             url,
             Arc::new(exchange),
@@ -141,6 +121,34 @@ impl RemoteArgs {
         };
         Ok(Some(Login { user, password }))
     }
+}
+
+/// The URL of a registry, or of a host that is asked over TLS. `login` says how a login is given instead.
+pub fn base(at: &str, plain_http: bool, login: &str) -> anyhow::Result<Url> {
+    let url = match (at.contains("://"), plain_http) {
+        (true, _) => at.to_owned(),
+        (false, true) => format!("http://{at}"),
+        (false, false) => format!("https://{at}"),
+    };
+    let url = Url::parse(&url).with_context(|| format!("{at:?} is no registry's URL"))?;
+    ensure!(
+        url.username().is_empty() && url.password().is_none(),
+        "a login in a URL is seen by whoever sees the command: {login}"
+    );
+    let has_host = url.host_str().is_some_and(|host| !host.is_empty());
+    ensure!(
+        matches!(url.path(), "" | "/") && has_host && url.query().is_none(),
+        "{at:?} is more than a registry: name scheme and host, such as https://registry.example.com"
+    );
+    match url.scheme() {
+        "https" => {}
+        "http" => ensure!(
+            plain_http,
+            "{url} is without TLS: say --plain-http if that is meant"
+        ),
+        other => bail!("{other:?} is no scheme of a registry: use https"),
+    }
+    Ok(url)
 }
 
 fn of_file(path: &Path, url: &Url) -> anyhow::Result<Option<Login>> {

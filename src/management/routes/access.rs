@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::response::Response;
 
-use super::{Errors, answer, asked, missing};
+use super::{Errors, answer, missing, order};
 use crate::http::query::Query;
 use crate::management::access::{
     Account, ByName, ChangeAccount, NewAccount, NewPassword, NewRule, RuleNumber, Rules, Secret,
@@ -35,11 +35,8 @@ pub(super) async fn add_account(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .add_account(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.add_account(&caller, asked).await
     })
     .await
 }
@@ -54,11 +51,8 @@ pub(super) async fn change_account(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .change_account(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.change_account(&caller, asked).await
     })
     .await
 }
@@ -73,11 +67,8 @@ pub(super) async fn set_password(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .set_password(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.set_password(&caller, asked).await
     })
     .await
 }
@@ -92,11 +83,8 @@ pub(super) async fn remove_account(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .remove_account(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.remove_account(&caller, asked).await
     })
     .await
 }
@@ -121,11 +109,8 @@ pub(super) async fn rules(State(management): State<Management>, request: Parts) 
 ))]
 pub(super) async fn add_rule(State(management): State<Management>, request: Request) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .add_rule(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.add_rule(&caller, asked).await
     })
     .await
 }
@@ -140,11 +125,8 @@ pub(super) async fn remove_rule(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .remove_rule(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.remove_rule(&caller, asked).await
     })
     .await
 }

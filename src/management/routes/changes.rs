@@ -3,13 +3,13 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::{Errors, answer, asked};
+use super::{Errors, answer, order};
+use crate::management::Management;
 use crate::management::changes::{
     DeleteManifest, DeleteRepository, DeleteTags, DeletedRepository, DeletedTags, ManifestBack,
     Pointed, RepositoryBack, RollbackTag, UndeleteManifest, UndeleteRepository, UndeleteTag, Untag,
     Untagged,
 };
-use crate::management::{Caller, Management};
 
 /// Deletes tags, with the manifests that nothing else points at; or says what that would come to.
 #[utoipa::path(post, path = "/tags/delete", operation_id = "deleteTags", request_body = DeleteTags, responses(
@@ -21,11 +21,8 @@ pub(super) async fn delete_tags(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .delete_tags(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.delete_tags(&caller, asked).await
     })
     .await
 }
@@ -37,9 +34,8 @@ pub(super) async fn delete_tags(
 ))]
 pub(super) async fn untag(State(management): State<Management>, request: Request) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management.untag(&caller, asked(&parts, body).await?).await
+        let (caller, asked) = order(&management, request).await?;
+        management.untag(&caller, asked).await
     })
     .await
 }
@@ -54,11 +50,8 @@ pub(super) async fn undelete_tag(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .undelete_tag(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.undelete_tag(&caller, asked).await
     })
     .await
 }
@@ -73,11 +66,8 @@ pub(super) async fn rollback_tag(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .rollback_tag(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.rollback_tag(&caller, asked).await
     })
     .await
 }
@@ -92,11 +82,8 @@ pub(super) async fn delete_manifest(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .delete_manifest(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.delete_manifest(&caller, asked).await
     })
     .await
 }
@@ -111,11 +98,8 @@ pub(super) async fn undelete_manifest(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .undelete_manifest(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.undelete_manifest(&caller, asked).await
     })
     .await
 }
@@ -130,11 +114,8 @@ pub(super) async fn delete_repository(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .delete_repository(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.delete_repository(&caller, asked).await
     })
     .await
 }
@@ -149,11 +130,8 @@ pub(super) async fn undelete_repository(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .undelete_repository(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.undelete_repository(&caller, asked).await
     })
     .await
 }

@@ -12,6 +12,7 @@ mod tokens;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -24,8 +25,8 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Management;
 use super::changes::TAGS_MAX;
+use super::{Caller, Management};
 use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
@@ -196,6 +197,16 @@ async fn respond(work: impl Future<Output = Result<Response, ApiError>>) -> Resp
         HeaderValue::from_static("same-origin"),
     );
     response
+}
+
+/// Who orders something, and what.
+async fn order<T: DeserializeOwned>(
+    management: &Management,
+    request: Request,
+) -> Result<(Caller, T), ApiError> {
+    let (parts, body) = request.into_parts();
+    let caller = Caller::of(management, &parts).await?;
+    Ok((caller, asked(&parts, body).await?))
 }
 
 /// The JSON of a body. Its type has to be said: a form of another site cannot say it (Fetch,

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::response::Response;
 
-use super::{Errors, answer, asked, number, switch};
+use super::{Errors, answer, number, order, switch};
 use crate::http::query::Query;
 use crate::management::operations::{
     Collect, Collection, CompactionProgress, EventQuery, Operations, Pause, Running,
@@ -89,11 +89,8 @@ pub(super) async fn pause_scrub(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .pause_scrub(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.pause_scrub(&caller, asked).await
     })
     .await
 }
@@ -108,11 +105,8 @@ pub(super) async fn pause_collections(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .pause_collections(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.pause_collections(&caller, asked).await
     })
     .await
 }
@@ -125,11 +119,8 @@ pub(super) async fn pause_collections(
 ))]
 pub(super) async fn collect(State(management): State<Management>, request: Request) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .collect(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.collect(&caller, asked).await
     })
     .await
 }
@@ -144,11 +135,8 @@ pub(super) async fn pause_compaction(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .pause_compaction(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.pause_compaction(&caller, asked).await
     })
     .await
 }

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::response::Response;
 
-use super::{Errors, answer, asked};
+use super::{Errors, answer, order};
 use crate::management::access::{ByName, Secret};
 use crate::management::tokens::{AccessKey, CreateAccessKey, CreateToken, KeyId, Token};
 use crate::management::{Caller, Management};
@@ -32,11 +32,8 @@ pub(super) async fn create_token(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .create_token(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.create_token(&caller, asked).await
     })
     .await
 }
@@ -51,11 +48,8 @@ pub(super) async fn revoke_token(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .revoke_token(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.revoke_token(&caller, asked).await
     })
     .await
 }
@@ -70,11 +64,8 @@ pub(super) async fn create_access_key(
     request: Request,
 ) -> Response {
     answer(async {
-        let (parts, body) = request.into_parts();
-        let caller = Caller::of(&management, &parts).await?;
-        management
-            .create_access_key(&caller, asked(&parts, body).await?)
-            .await
+        let (caller, asked) = order(&management, request).await?;
+        management.create_access_key(&caller, asked).await
     })
     .await
 }

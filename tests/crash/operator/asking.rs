@@ -50,8 +50,8 @@ impl Operator {
         connected.map_err(interrupted)?.ok_or(Interrupted::Killed)
     }
 
-    /// What the management API answers on the admin socket.
-    async fn manage(
+    /// What the admin socket answers.
+    async fn command(
         &self,
         method: Method,
         path: &str,
@@ -59,7 +59,7 @@ impl Operator {
     ) -> Answered<(StatusCode, Vec<u8>)> {
         let request = http::Request::builder()
             .method(method)
-            .uri(format!("{BASE}{path}"))
+            .uri(path)
             .header("content-type", "application/json")
             .body(Body::from(asked))
             .unwrap();
@@ -74,7 +74,9 @@ impl Operator {
     /// Whether an order was carried out, or why it was refused.
     pub(super) async fn order(&self, order: &Order) -> Answered<Result<(), String>> {
         let Order { path, asked } = order;
-        let (status, said) = self.manage(Method::POST, path, asked.to_string()).await?;
+        let (status, said) = self
+            .command(Method::POST, &format!("{BASE}{path}"), asked.to_string())
+            .await?;
         let said = String::from_utf8_lossy(&said).into_owned();
         assert!(!status.is_server_error(), "{order:?}: {status}: {said}");
         Ok(match status.is_success() {
@@ -89,7 +91,7 @@ impl Operator {
         method: Method,
         path: &str,
     ) -> Answered<Vec<T>> {
-        let (status, text) = self.manage(method, path, String::new()).await?;
+        let (status, text) = self.command(method, path, String::new()).await?;
         assert_eq!(status, StatusCode::OK, "{path}");
         let lines = text
             .split(|byte| *byte == b'\n')
