@@ -2,7 +2,7 @@
 #![no_main]
 
 use drift::oci::manifest::DESCRIPTORS_MAX;
-use drift::oci::{Content, Manifest, ManifestType};
+use drift::oci::{Content, Manifest, ManifestType, parts};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -19,6 +19,11 @@ fuzz_target!(|data: &[u8]| {
         manifest.content();
     assert!(list.len() <= DESCRIPTORS_MAX);
     assert!(manifest.parts().all(|(_, part)| part.size() < 1 << 63));
+    // What is read over again for sizes has to be what was taken.
+    let again: Vec<_> = parts(bytes).expect("taken, so it has parts");
+    let again = again.iter().map(|it| (it.role, it.digest, it.size));
+    let taken = manifest.parts().map(|(role, part)| (role, part.digest(), part.size()));
+    assert!(again.eq(taken));
     if let Some(content_type) = content_type {
         assert_eq!(manifest.kind().as_str(), content_type);
     }

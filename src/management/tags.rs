@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::{Caller, Management};
@@ -143,6 +144,9 @@ impl TagLine {
     }
 }
 
+/// Sizes that are read at once, before it is asked whether anybody still waits for them.
+const SIZES_AT_ONCE: usize = 1_000;
+
 /// Sizes that are kept: each takes some 150 bytes.
 const SIZES_MAX: usize = 300_000;
 
@@ -207,14 +211,22 @@ impl Management {
     ) -> Result<Tags, ApiError> {
         caller.require(Action::Pull, repository)?;
         let (management, repository) = (self.clone(), repository.clone());
+        // Whoever has left needs no list; what was read of it is kept.
+        let gone = CancellationToken::new();
+        let _waits = gone.clone().drop_guard();
         // A long list takes longer than a thread that serves others may be held.
-        let page = move || management.page_of_tags(&repository, query);
+        let page = move || management.page_of_tags(&repository, query, &gone);
         tokio::task::spawn_blocking(page)
             .await
             .map_err(ApiError::internal)?
     }
 
-    fn page_of_tags(&self, repository: &RepositoryName, query: TagQuery) -> Result<Tags, ApiError> {
+    fn page_of_tags(
+        &self,
+        repository: &RepositoryName,
+        query: TagQuery,
+        gone: &CancellationToken,
+    ) -> Result<Tags, ApiError> {
         let list = self.tag_list(repository)?;
         let limit = query.limit.clamp(1, 1_000);
         let mut chosen: Vec<&TagSummary> = list
@@ -229,7 +241,7 @@ impl Management {
         match sort {
             Sort::Size => {
                 let digests: Vec<Digest> = chosen.iter().map(|it| it.digest).collect();
-                let sizes = self.content_sizes(repository, &digests)?;
+                let sizes = self.content_sizes(repository, &digests, gone)?;
                 let mut sized: Vec<_> = sizes.into_iter().zip(chosen).collect();
                 sized.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
                 chosen = sized.into_iter().map(|(_, summary)| summary).collect();
@@ -248,7 +260,7 @@ impl Management {
             .take(limit)
             .collect();
         let digests: Vec<Digest> = shown.iter().map(|it| it.digest).collect();
-        let sizes = self.content_sizes(repository, &digests)?;
+        let sizes = self.content_sizes(repository, &digests, gone)?;
         let tags = shown.into_iter().zip(sizes);
         Ok(Tags {
             repository: repository.to_string(),
@@ -265,26 +277,30 @@ impl Management {
         &self,
         repository: &RepositoryName,
         digests: &[Digest],
+        gone: &CancellationToken,
     ) -> Result<Vec<Option<u64>>, ApiError> {
         let known = &self.sizes.sizes;
         let mut sizes: Vec<Option<Option<u64>>> = digests.iter().map(|it| known.get(it)).collect();
-        let unknown = digests
-            .iter()
-            .zip(&sizes)
-            .filter(|(_, size)| size.is_none());
-        let unknown: Vec<Digest> = unknown.map(|(digest, _)| *digest).collect();
+        let mut unknown: Vec<usize> = (0..digests.len())
+            .filter(|at| sizes[*at].is_none())
+            .collect();
         let (all, misses) = (digests.len() as u64, unknown.len() as u64);
         let metrics = &self.api.metrics;
         metrics.cached(Kept::image_sizes, all - misses, misses);
-        let read = self.api.registry.content_sizes(repository, &unknown)?;
-        for (digest, found) in unknown.iter().zip(&read) {
-            if found.is_complete {
-                known.insert(*digest, found.bytes);
+        // In the order that they lie in.
+        unknown.sort_unstable_by_key(|at| digests[*at]);
+        for some in unknown.chunks(SIZES_AT_ONCE) {
+            if gone.is_cancelled() {
+                return Err(ApiError::internal(anyhow::anyhow!("nobody waits any more")));
             }
-        }
-        let mut read = read.into_iter();
-        for size in sizes.iter_mut().filter(|size| size.is_none()) {
-            *size = read.next().map(|found| found.bytes);
+            let wanted: Vec<Digest> = some.iter().map(|at| digests[*at]).collect();
+            let found = self.api.registry.content_sizes(repository, &wanted)?;
+            for (at, found) in some.iter().zip(found) {
+                if found.is_complete {
+                    known.insert(digests[*at], found.bytes);
+                }
+                sizes[*at] = Some(found.bytes);
+            }
         }
         Ok(sizes.into_iter().map(Option::flatten).collect())
     }

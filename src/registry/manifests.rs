@@ -218,15 +218,31 @@ pub(super) fn body_of(digest: &Digest, body: ManifestBodyRow, size: u64) -> Opti
 
 /// The bytes that [`pack`] was given, of which there were `size`; `None` if the row is damaged.
 fn unpack(body: ManifestBodyRow, size: u64) -> Option<Bytes> {
-    if !body.compressed {
-        return Some(body.bytes);
+    Unpacker::new()?.unpack(body, size)
+}
+
+/// Unpacks one body after another with the same memory, whose making takes longer than a short body.
+pub(super) struct Unpacker(zstd::bulk::Decompressor<'static>);
+
+impl Unpacker {
+    /// `None` if there is no memory for it.
+    pub fn new() -> Option<Self> {
+        zstd::bulk::Decompressor::new().ok().map(Unpacker)
     }
-    let capacity = usize::try_from(size)
-        .ok()
-        .filter(|&size| size <= MANIFEST_BYTES_MAX)?;
-    zstd::bulk::decompress(&body.bytes, capacity)
-        .ok()
-        .map(Bytes::from)
+
+    /// The bytes that [`pack`] was given, of which there were `size`; `None` if the row is damaged.
+    pub fn unpack(&mut self, body: ManifestBodyRow, size: u64) -> Option<Bytes> {
+        if !body.compressed {
+            return Some(body.bytes);
+        }
+        let capacity = usize::try_from(size)
+            .ok()
+            .filter(|&size| size <= MANIFEST_BYTES_MAX)?;
+        self.0
+            .decompress(&body.bytes, capacity)
+            .ok()
+            .map(Bytes::from)
+    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::manifests::body_of;
+use super::manifests::Unpacker;
 use super::tables::{ContentKey, MANIFEST_BODIES, MANIFESTS};
 use super::{Registry, RegistryError};
 use crate::digest::Digest;
 use crate::ghostbay::catalog::{CatalogError, Rows};
-use crate::oci::{Manifest, RepositoryName, Role};
+use crate::oci::{Part, RepositoryName, Role, parts};
 
 /// Manifests that are read for one size at most: an index, and what it lists.
 const MANIFESTS_MAX: usize = 1_000;
@@ -22,44 +22,85 @@ pub struct ContentSize {
     pub is_complete: bool,
 }
 
+/// That of a manifest that has none.
+const NONE: ContentSize = ContentSize {
+    bytes: None,
+    is_complete: false,
+};
+
 impl Registry {
     /// Bytes of what each of these manifests is made of, itself among it: everything once, over all
     /// platforms of an index, and whether it is here or elsewhere.
+    ///
+    /// A manifest is read as it was taken: its row has a checksum, and whether it still has its digest is for
+    /// a pull and for `drift verify` to say.
     pub fn content_sizes(
         &self,
         repository: &RepositoryName,
         digests: &[Digest],
     ) -> Result<Vec<ContentSize>, RegistryError> {
         let rows = self.storage.catalog().read()?;
-        let size = |digest: &Digest| Ok(content_size(&rows, repository, digest)?);
-        digests.iter().map(size).collect()
+        let mut sizes = vec![NONE; digests.len()];
+        let Some(unpacker) = Unpacker::new() else {
+            return Ok(sizes);
+        };
+        let mut bodies = Bodies {
+            key: match digests.first() {
+                Some(digest) => ContentKey::new(repository, digest),
+                None => return Ok(sizes),
+            },
+            rows: &rows,
+            unpacker,
+        };
+        // Rows that follow each other lie in the same pages of the index.
+        let mut order: Vec<usize> = (0..digests.len()).collect();
+        order.sort_unstable_by_key(|at| digests[*at]);
+        let mut before = None;
+        for at in order {
+            let digest = digests[at];
+            sizes[at] = match before {
+                Some((same, size)) if same == digest => size,
+                _ => content_size(&mut bodies, &digest)?,
+            };
+            before = Some((digest, sizes[at]));
+        }
+        Ok(sizes)
     }
 }
 
-fn content_size(
-    rows: &impl Rows,
-    repository: &RepositoryName,
+/// The manifests of a repository.
+struct Bodies<'a, R> {
+    rows: &'a R,
+    /// The key of the one that is read.
+    key: ContentKey,
+    unpacker: Unpacker,
+}
+
+impl<R: Rows> Bodies<'_, R> {
+    /// How many bytes a manifest has itself, and what it is made of; `None` if it is not here.
+    fn read(&mut self, digest: &Digest) -> Result<Option<(u64, Vec<Part>)>, CatalogError> {
+        self.key.digest = *digest;
+        let Some(row) = self.rows.get_sound(&MANIFESTS, &self.key)? else {
+            return Ok(None);
+        };
+        let body = self.rows.get_sound(&MANIFEST_BODIES, &self.key)?;
+        let bytes = body.and_then(|body| self.unpacker.unpack(body, row.size));
+        let bytes = bytes.filter(|bytes| bytes.len() as u64 == row.size);
+        Ok(bytes.and_then(|bytes| Some((row.size, parts(&bytes)?))))
+    }
+}
+
+fn content_size<R: Rows>(
+    bodies: &mut Bodies<'_, R>,
     digest: &Digest,
 ) -> Result<ContentSize, CatalogError> {
-    let (mut parts, mut waiting) = (BTreeMap::<Digest, u64>::new(), vec![*digest]);
+    let (mut sizes, mut waiting) = (BTreeMap::<Digest, u64>::new(), vec![*digest]);
     let (mut read, mut is_complete) = (0, true);
-    let none = ContentSize {
-        bytes: None,
-        is_complete: false,
-    };
     while let Some(digest) = waiting.pop() {
-        let key = ContentKey::new(repository, &digest);
-        let row = rows.get_sound(&MANIFESTS, &key)?;
-        let body = rows.get_sound(&MANIFEST_BODIES, &key)?;
-        let found = row.zip(body).and_then(|(row, body)| {
-            let bytes = body_of(&digest, body, row.size)?;
-            let manifest = Manifest::parse(&bytes, Some(&row.media_type)).ok()?;
-            Some((row.size, manifest))
-        });
-        let Some((size, manifest)) = found else {
+        let Some((size, parts)) = bodies.read(&digest)? else {
             // What an index lists may be missing; the index itself may not.
             match read {
-                0 => return Ok(none),
+                0 => return Ok(NONE),
                 _ => {
                     is_complete = false;
                     continue;
@@ -68,16 +109,16 @@ fn content_size(
         };
         read += 1;
         if read > MANIFESTS_MAX {
-            return Ok(none);
+            return Ok(NONE);
         }
-        parts.insert(digest, size);
-        for (role, part) in manifest.parts() {
-            if parts.insert(part.digest(), part.size()).is_none() && role == Role::Child {
-                waiting.push(part.digest());
+        sizes.insert(digest, size);
+        for part in parts {
+            if sizes.insert(part.digest, part.size).is_none() && part.role == Role::Child {
+                waiting.push(part.digest);
             }
         }
     }
-    let bytes = parts
+    let bytes = sizes
         .values()
         .fold(0_u64, |sum, size| sum.saturating_add(*size));
     Ok(ContentSize {

@@ -299,3 +299,73 @@ fn unknown_fields_are_no_error() {
     );
     assert_eq!(parse(&document).unwrap(), parse(&image()).unwrap());
 }
+
+#[test]
+fn parts_read_over_again_are_those_that_were_taken() {
+    let digest = Digest::of(Algorithm::Sha512, b"other").to_string();
+    let escaped = image().to_string().replace("sha256:", "sha256\\u003a");
+    let spelled = [
+        escaped,
+        format!(" {} ", index()),
+        index()
+            .to_string()
+            .replace("\"size\":5", "\"size\":9223372036854775807"),
+    ];
+    let documents = [
+        image(),
+        index(),
+        with(
+            image(),
+            "annotations",
+            json!({"digest": "no", "size": "-1"}),
+        ),
+        with(image(), "subject", descriptor_json(OCI_IMAGE, "subject")),
+        with(image(), "layers", json!([])),
+        with(image(), "layers", Value::Null),
+        with(index(), "manifests", json!([])),
+        with(
+            index(),
+            "custom",
+            json!({"layers": [{"digest": 1}], "config": {"size": "x"}}),
+        ),
+        with(
+            image(),
+            "config",
+            json!({
+                "size": 0, "digest": digest, "mediaType": "a", "data": "", "urls": ["b"], "annotations": null,
+            }),
+        ),
+    ];
+    let nulls = [
+        image()
+            .to_string()
+            .replace("\"layers\":[", "\"x\":[")
+            .replacen('{', "{\"layers\":null,", 1),
+        index()
+            .to_string()
+            .replace("\"manifests\":[", "\"x\":[")
+            .replacen('{', "{\"manifests\":null,", 1),
+    ];
+    let texts = documents.iter().map(Value::to_string);
+    for text in texts.chain(spelled).chain(nulls) {
+        let taken = Manifest::parse(text.as_bytes(), None).unwrap();
+        let taken: Vec<_> = taken
+            .parts()
+            .map(|(role, part)| (role, part.digest(), part.size()))
+            .collect();
+        let read = crate::oci::parts(text.as_bytes()).unwrap();
+        let read: Vec<_> = read
+            .iter()
+            .map(|it| (it.role, it.digest, it.size))
+            .collect();
+        assert_eq!(read, taken, "{text}");
+    }
+    for text in [
+        "",
+        "[]",
+        "{\"config\":{}}",
+        "{\"layers\":[{\"digest\":\"x\",\"size\":1}]}",
+    ] {
+        assert_eq!(crate::oci::parts(text.as_bytes()), None, "{text}");
+    }
+}
