@@ -214,7 +214,7 @@ impl Plan {
     ) -> anyhow::Result<(u64, Duration)> {
         let blob = self.content.blob(number, bytes);
         let digest = match self.digests.get(number as usize) {
-            Some(digest) => digest.clone(),
+            Some(digest) => *digest,
             None => blob.clone().digest(),
         };
         let uploads = format!("/v2/{}/blobs/uploads/", self.repository);
