@@ -324,6 +324,8 @@ def main():
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
     if unknown := set(arguments.peers or []) - {*peers, "none"}:
         parser.error(f"no such peer: {', '.join(sorted(unknown))}; there are {', '.join(peers)}")
+    # What was started is stopped however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     race = Race(arguments)
     result = race.race()
     (race.out / "race.json").write_text(json.dumps(result, indent=1) + "\n")
