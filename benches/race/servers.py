@@ -29,8 +29,8 @@ def run(*command, **options):
     """What a command says; an error with its last words if it fails."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
     if done.returncode != 0:
-        words = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no word"]
-        raise RuntimeError(f"{command[0]} failed with {done.returncode}: {words[0]}")
+        words = " ".join((done.stderr or done.stdout).split())[-300:] or "no word"
+        raise RuntimeError(f"{os.path.basename(command[0])} failed with {done.returncode}: {words}")
     return done.stdout.strip()
 
 
@@ -311,7 +311,7 @@ class Nginx(Server):
         listen = f"127.0.0.1:{self.port}{' ssl http2' if mode == 'tls' else ''}"
         server = f"listen {listen}; root {data}; default_type application/octet-stream;"
         if mode == "tls":
-            server += f" ssl_certificate {tls.cert}; ssl_certificate_key {tls.key};"
+            server += f" ssl_protocols TLSv1.3; ssl_certificate {tls.cert}; ssl_certificate_key {tls.key};"
         if mode == "login":
             server += f' auth_basic "race"; auth_basic_user_file {self.htpasswd()};'
         temporary = " ".join(f"{kind}_temp_path {self.config}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
