@@ -4,7 +4,7 @@ from html import escape
 
 from report import LIMIT, number, ordered
 
-WIDTH, LEFT, RIGHT = 900, 300, 130
+WIDTH, LEFT, RIGHT = 900, 280, 200
 BAR, GAP, TOP = 13, 12, 70
 # Bars longer than this are cut, and say so: one that is ten times as fast would leave nothing of the rest.
 MOST = 4.0

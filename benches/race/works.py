@@ -26,6 +26,8 @@ class Sizes:
     small_bytes: tuple = (KIB, 16 * KIB, 256 * KIB)
     entries: int = 100_000
     lists: int = 200
+    # Fewer: some servers walk all of their directories for each.
+    catalogues: int = 20
     referrers: int = 1000
     images: int = 16
     layers: int = 20
@@ -35,7 +37,7 @@ class Sizes:
 # Enough to see that everything works; its figures say nothing.
 QUICK = Sizes(
     big=MIB, stream=64 * KIB, streams=8, ranges=8, range=KIB, requests=16, manifests=8, small=8,
-    small_bytes=(KIB, 16 * KIB), entries=150, lists=2, referrers=5, images=2, layers=20, layer=4 * KIB,
+    small_bytes=(KIB, 16 * KIB), entries=150, lists=2, catalogues=2, referrers=5, images=2, layers=20, layer=4 * KIB,
 )  # fmt: skip
 
 
@@ -196,15 +198,16 @@ def small(sizes):
 
 
 def lists(sizes):
-    count, entries = sizes.lists, f"{sizes.entries:,}"
+    entries = f"{sizes.entries:,}"
     for what, title, repository, need in (
         ("tags-first", f"tags, first 100 of {entries}", "race/tags", "manifests"),
         ("tags-last", f"tags, last 100 of {entries}", "race/tags", "manifests"),
         ("catalog-first", f"catalogue, first 100 of {entries}", "race/spread", "repositories"),
         ("catalog-last", f"catalogue, last 100 of {entries}", "race/spread", "repositories"),
     ):
+        count = sizes.catalogues if need == "repositories" else sizes.lists
         yield Work(what, title, "1/s", ask(repository, what, sizes.entries, count, 1), needs=(need,))
-    client = ask("race/referrers", "referrers", sizes.referrers, count, 1)
+    client = ask("race/referrers", "referrers", sizes.referrers, sizes.lists, 1)
     yield Work("referrers", f"referrers, all of {sizes.referrers:,}", "1/s", client, needs=("referrers",))
 
 
