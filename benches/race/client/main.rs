@@ -94,15 +94,15 @@ fn main() -> anyhow::Result<()> {
             .map(|client| {
                 scope.spawn(|| {
                     barrier.wait();
+                    let began = Instant::now();
                     let done = work(&arguments, &plan, client, &next, &stop);
                     // One that has failed ends the others as well.
                     stop.fetch_or(done.is_err(), Ordering::Relaxed);
-                    done
+                    done.map(|done| (began, done))
                 })
             })
             .collect();
         barrier.wait();
-        let began = Instant::now();
         match (arguments.count, arguments.seconds) {
             (Some(_), _) => {}
             (None, Some(seconds)) => {
@@ -114,11 +114,14 @@ fn main() -> anyhow::Result<()> {
                 stop.store(true, Ordering::Relaxed);
             }
         }
-        let mut taken = Vec::new();
+        // The first client's beginning: this thread may run only when they have done it all.
+        let (mut first, mut taken) = (None, Vec::new());
         for worker in workers {
-            taken.extend(worker.join().expect("a client does not panic")?);
+            let (began, done) = worker.join().expect("a client does not panic")?;
+            first = Some(first.map_or(began, |first: Instant| first.min(began)));
+            taken.extend(done);
         }
-        anyhow::Ok((began, taken))
+        anyhow::Ok((first.context("there was no client")?, taken))
     })?;
     report(began, &taken, arguments.warm_up)
 }
