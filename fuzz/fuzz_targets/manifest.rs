@@ -22,7 +22,9 @@ fuzz_target!(|data: &[u8]| {
     // What is read over again for sizes has to be what was taken.
     let again: Vec<_> = parts(bytes).expect("taken, so it has parts");
     let again = again.iter().map(|it| (it.role, it.digest, it.size));
-    let taken = manifest.parts().map(|(role, part)| (role, part.digest(), part.size()));
+    let taken = manifest
+        .parts()
+        .map(|(role, part)| (role, part.digest(), part.size()));
     assert!(again.eq(taken));
     if let Some(content_type) = content_type {
         assert_eq!(manifest.kind().as_str(), content_type);
