@@ -34,7 +34,7 @@ macro_rules! job {
 
 pub(crate) use {job, span};
 
-/// Notes on a span of [`job`] that the work failed.
+/// Notes on a span of `job!` that the work failed.
 pub fn failed(job: &tracing::Span) {
     job.record("otel.status_code", "ERROR");
 }
