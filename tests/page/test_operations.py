@@ -22,7 +22,7 @@ AT_ONCE = ["/operations/backup", "/operations/backup/cancel", "/operations/scrub
 def test_operations_are_told_and_done(people):
     status, said = api(people, "/operations", **root(people))
     assert status == 200 and said["packs"] and not said["compaction_paused"]
-    assert api(people, "/operations/compaction", "POST", {"paused": True}, **root(people))[1] == {"paused": True}
+    assert api(people, "/operations/compaction", "POST", {"paused": True}, **root(people))[1]["paused"]
     assert api(people, "/operations", **root(people))[1]["compaction_paused"]
     assert "Compaction stands still" in api(people, "/overview", **root(people))[1]["problems"][0]
     assert "problems" not in api(people, "/overview", Authorization=basic("reader"))[1]
@@ -255,7 +255,8 @@ def test_a_backup_under_way_is_cancelled_and_leaves_nothing():
 def test_pauses_are_written_down_and_refusals_too(people):
     for path in "/operations/scrub/pause", "/operations/collect/pause", "/operations/compaction":
         for paused in True, False:
-            assert api(people, path, "POST", {"paused": paused}, **root(people)) == (200, {"paused": paused})
+            status, said = api(people, path, "POST", {"paused": paused}, **root(people))
+            assert (status, said["paused"]) == (200, paused)
         assert api(people, path, "POST", {"paused": "yes"}, **root(people))[0] == 400
         assert api(people, path, "POST", {}, **root(people))[0] == 400
         assert people.send("POST", people.page + path, b"do=pause", **root(people) | {"Sec_Fetch_Site": "cross-site"})[0] == 403
